@@ -1,0 +1,79 @@
+/**
+ * What the front door needs behind it. `serve` gives it a `node` (this machine), `gateway` a
+ * `fleet` (many); tests give it a fake that passes the same contract.
+ */
+import type { GenerateEvent, GenerateRequest, SamplingParams } from '../wire/generation.ts';
+import type { TokenPiece } from '../wire/host.ts';
+import type { ModelInfo } from '../wire/model-info.ts';
+import type { LoadReport } from '../wire/report.ts';
+
+export interface ChatMessage {
+  readonly role: string;
+  readonly content: string;
+  readonly name?: string | undefined;
+}
+
+/** A prompt as a client gave it; the backend renders templates, the host tokenises. */
+export type ClientPrompt =
+  | {
+      readonly kind: 'chat';
+      readonly messages: readonly ChatMessage[];
+      readonly templateArgs: Readonly<Record<string, unknown>>;
+    }
+  | { readonly kind: 'text'; readonly text: string }
+  | { readonly kind: 'tokens'; readonly tokens: Int32Array };
+
+export interface ClientRequest {
+  readonly requestId: string;
+  /** As the client wrote it: an id or an alias. */
+  readonly model: string;
+  readonly prompt: ClientPrompt;
+  readonly sampling: SamplingParams;
+  readonly maxTokens: GenerateRequest['maxTokens'];
+  readonly stop: readonly string[];
+  readonly promptLogprobs: GenerateRequest['promptLogprobs'];
+  readonly deadlineMs: GenerateRequest['deadlineMs'];
+}
+
+/**
+ * A generation under way. Iterating ends with exactly one `end` event, whatever happens. Unread
+ * events are kept; `bufferedEvents` lets the reader of a slow client give up in time.
+ */
+export interface Generation extends AsyncIterable<GenerateEvent> {
+  /** Ends it with `cancelled`; its cells are free within one step. Idempotent. */
+  cancel(code: 'client_closed' | 'slow_reader'): void;
+}
+
+export interface HostStatus {
+  readonly model: ModelInfo;
+  readonly report: LoadReport | null;
+  /** How often the host had to be started again. */
+  readonly restarts: number;
+  readonly pid: number | null;
+  readonly device: string | null;
+  readonly loadFraction: number | null;
+}
+
+export interface Backend {
+  /** The served models, in the order of the configuration; the first is the default. */
+  models(): readonly ModelInfo[];
+  status(): readonly HostStatus[];
+  /** Throws PlenumError: model_not_found, model_loading, model_unavailable, template_*. */
+  generate(request: ClientRequest): Generation;
+  tokenize(
+    model: string,
+    input: {
+      readonly prompt: ClientPrompt;
+      readonly addSpecial: boolean;
+      readonly parseSpecial: boolean;
+      readonly withPieces: boolean;
+    },
+  ): Promise<{
+    readonly tokens: Int32Array;
+    readonly pieces: readonly TokenPiece[] | null;
+    readonly contextTokens: number;
+  }>;
+  detokenize(model: string, tokens: Int32Array): Promise<string>;
+  /** True from the first call of drain on. */
+  readonly draining: boolean;
+}
