@@ -1,0 +1,72 @@
+/**
+ * The pass that lets sequences catch up (prompts, and tokens of preempted sequences) in the time
+ * that the step has left beside those that decode.
+ *
+ * Order: the oldest first gets half of the time, so that no stream of short prompts starves it; then
+ * the shortest remaining first, which gives the lowest mean TTFT; what is left goes to the oldest.
+ */
+import { chunkWithin } from './budget.ts';
+import type { StepDraft } from './draft.ts';
+import type { StepTimeModel } from './plan.ts';
+import type { Sequence } from './sequence.ts';
+
+export interface CatchUpTerms {
+  readonly time: StepTimeModel;
+  readonly stepTargetMs: number | null;
+  /** Cells for up to `count` tokens of a sequence; how many there are. */
+  readonly reserve: (sequence: Sequence, count: number) => number;
+}
+
+/**
+ * Without a step target, a step may take this many times the decode-only step: the inter-token
+ * latency of running streams at most doubles, with a margin for the prediction's error.
+ */
+export const AUTO_STEP_FACTOR = 1.8;
+/** While nothing decodes a step may take this long: what bounds cancellation and a newcomer's wait. */
+export const CATCH_UP_STEP_MS_MAX = 500;
+/** A step always takes this many tokens of the oldest prompt, whatever is predicted. */
+export const CHUNK_TOKENS_MIN = 16;
+/** Scored prompt tokens need a row of logits each (vocabulary × 4 bytes). */
+const SCORED_CHUNK_TOKENS_MAX = 64;
+
+export function planCatchUp(
+  draft: StepDraft,
+  running: readonly Sequence[],
+  terms: CatchUpTerms,
+): void {
+  const behind = running.filter((s) => !s.decoding && s.seq !== null && s.ending === null);
+  const oldest = behind[0];
+  if (oldest === undefined) return;
+  const decodeMs = draft.isEmpty ? 0 : terms.time.predictMs(draft.shape);
+  const budgetMs = draft.isEmpty
+    ? CATCH_UP_STEP_MS_MAX
+    : (terms.stepTargetMs ?? AUTO_STEP_FACTOR * decodeMs);
+  const before = draft.shape.tokens;
+  const grow = (s: Sequence, limitMs: number): void => addChunk(draft, s, limitMs, terms);
+  if (behind.length > 1) {
+    grow(oldest, decodeMs + (budgetMs - decodeMs) / 2);
+    const rest = behind.slice(1).sort((a, b) => a.remaining - b.remaining || a.key - b.key);
+    for (const s of rest) grow(s, budgetMs);
+  }
+  grow(oldest, budgetMs);
+  if (draft.shape.tokens > before) return;
+  const least = Math.min(CHUNK_TOKENS_MIN, oldest.remaining, draft.room);
+  const granted = terms.reserve(oldest, least);
+  if (granted > 0) draft.add(oldest, granted);
+}
+
+function addChunk(draft: StepDraft, s: Sequence, budgetMs: number, terms: CatchUpTerms): void {
+  if (s.seq === null || s.ending !== null) return;
+  const taken = draft.lengthOf(s);
+  const room = s.scorePrompt ? Math.min(draft.room, SCORED_CHUNK_TOKENS_MAX - taken) : draft.room;
+  const chunk = chunkWithin(terms.time, {
+    shape: draft.shape,
+    start: s.computed + taken,
+    remaining: s.remaining - taken,
+    room,
+    budgetMs,
+  });
+  if (chunk <= 0) return;
+  const granted = terms.reserve(s, chunk);
+  if (granted > 0) draft.add(s, granted);
+}
