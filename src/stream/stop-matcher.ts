@@ -84,7 +84,7 @@ export class StopMatcher {
     return undecidedFrom >= this.#candidate.start;
   }
 
-  /** The withheld text ends at `position`: what is before the match is free, the rest is dropped. */
+  /** The withheld text ends at `position`: before the match it is free, the rest is dropped. */
   #cut({ start, stop }: Candidate): StopCut {
     this.#ended = true;
     const text = this.#withheld.slice(0, this.#withheld.length - (this.#position - start));

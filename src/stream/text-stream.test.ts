@@ -148,7 +148,7 @@ describe('TextStream', () => {
   });
 });
 
-/** Ids of the tokens whose first byte lies before `end`; empty ones whose character begins by it. */
+/** Ids of tokens whose first byte lies before `end`; empty ones whose character begins by it. */
 function expectedTokens(tokens: readonly Uint8Array[], end: number): number[] {
   const all = Uint8Array.from(tokens.flatMap((bytes) => [...bytes]));
   const kept: number[] = [];
