@@ -1,0 +1,107 @@
+/** The effective configuration: validated, complete, frozen. It holds no secret. */
+import type { ConfigFile } from './schema.ts';
+
+export interface Config {
+  readonly server: ServerConfig;
+  /** At least one; the first is the default model. */
+  readonly models: readonly ModelConfig[];
+  /** Directory of downloaded models, absolute; null = the user's data directory. */
+  readonly home: string | null;
+  readonly drainMs: number;
+  /** The file that was read, absolute; null = none. */
+  readonly file: string | null;
+}
+
+export interface ServerConfig {
+  readonly host: string;
+  /** 0 = any free one. */
+  readonly port: number;
+  /** Empty = anybody who reaches the address may call. */
+  readonly apiKeys: readonly ApiKeyConfig[];
+  readonly corsOrigins: readonly string[];
+  readonly forceBindWithoutKeys: boolean;
+  readonly limits: LimitsConfig;
+  readonly log: Readonly<ConfigFile['server']['log']>;
+}
+
+export interface ApiKeyConfig {
+  readonly name: string;
+  /** Of the key's UTF-8 bytes, lower-case hexadecimal. */
+  readonly sha256: string;
+}
+
+type Camel<S extends string> = S extends `${infer Head}_${infer Tail}`
+  ? `${Head}${Capitalize<Camel<Tail>>}`
+  : S;
+type CamelKeys<T> = { readonly [K in keyof T & string as Camel<K>]: T[K] };
+
+/** The keys of `server.limits`: `body_bytes_max` is `bodyBytesMax`, and so on. */
+export type LimitsConfig = CamelKeys<ConfigFile['server']['limits']>;
+
+export interface ModelConfig {
+  /** The model reference as it was written; a relative path in a file is made absolute. */
+  readonly model: string;
+  /** null = derived from the reference. */
+  readonly id: string | null;
+  readonly aliases: readonly string[];
+  /** Tokens; null = chosen from the model and the machine. */
+  readonly contextTokens: number | null;
+  readonly parallel: number;
+  /** null = chosen from context and parallelism. */
+  readonly kvCells: number | null;
+  readonly cacheType: 'f16' | 'q8_0';
+  /** null = chosen from the measured step time. */
+  readonly stepTargetMs: number | null;
+  readonly stepTokensMax: number;
+  readonly queueMax: number;
+  readonly waitMsMax: number;
+  readonly prefixCache: boolean;
+  /** null = chosen from the machine. */
+  readonly threads: number | null;
+  /** null = all where there is a GPU. */
+  readonly gpuLayers: number | null;
+  /** Absolute path of a Jinja file; null = the model's own template. */
+  readonly chatTemplate: string | null;
+}
+
+/** Where a value came from. */
+export type Origin =
+  | { readonly kind: 'default' }
+  | {
+      readonly kind: 'file';
+      /** As the user named it. */
+      readonly file: string;
+      readonly line: number;
+      readonly column: number;
+    }
+  | { readonly kind: 'env'; readonly name: string }
+  | { readonly kind: 'flag'; readonly name: string };
+
+/** `default`, `plenum.yaml:3:5`, `PLENUM_PORT`, `--port`. */
+export function originText(origin: Origin): string {
+  switch (origin.kind) {
+    case 'default':
+      return 'default';
+    case 'file':
+      return `${origin.file}:${origin.line}:${origin.column}`;
+    case 'env':
+    case 'flag':
+      return origin.name;
+  }
+}
+
+/** One value of the effective configuration in the words of `plenum.yaml`. */
+export interface Entry {
+  /** `models[0].context` */
+  readonly path: string;
+  readonly value: string | number | boolean | null | readonly string[];
+  readonly origin: Origin;
+}
+
+export function deepFreeze<T>(value: T): T {
+  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const child of Object.values(value)) deepFreeze(child);
+  }
+  return value;
+}

@@ -1,0 +1,213 @@
+/**
+ * The shape of `plenum.yaml`: every key, its unit, range and default. The published JSON schema is
+ * made from it. It does not read files and does not merge layers (load.ts).
+ */
+import * as z from 'zod';
+
+const whole = (low: number, high: number, description: string) =>
+  z.int().min(low).max(high).meta({ description });
+
+/** A whole number in a range, or `auto`: chosen from the model and the machine. */
+const wholeOrAuto = (low: number, high: number, description: string) =>
+  z.union([z.int().min(low).max(high), z.literal('auto')]).meta({ description });
+
+const text = (lengthMax: number, description: string) =>
+  z.string().min(1).max(lengthMax).meta({ description });
+
+const NAME = /^[A-Za-z0-9._-]{1,64}$/;
+
+const apiKeySchema = z
+  .strictObject({
+    name: z
+      .string()
+      .regex(NAME)
+      .meta({ description: 'Shown in logs and metrics; never secret.', examples: ['team-a'] }),
+    key: z
+      .string()
+      .min(8)
+      .max(512)
+      .regex(/^[\x21-\x7e]+$/)
+      .meta({
+        description: 'The key itself, printable ASCII. Prefer key_env or sha256: files get copied.',
+        examples: ['sk-3f9a2c71d0'],
+      })
+      .optional(),
+    key_env: z
+      .string()
+      .regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/)
+      .meta({ description: 'Environment variable that holds the key.', examples: ['TEAM_A_KEY'] })
+      .optional(),
+    sha256: z
+      .string()
+      .regex(/^[0-9a-f]{64}$/)
+      .meta({
+        description: 'SHA-256 of the key in lower-case hexadecimal.',
+        examples: ['e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'],
+      })
+      .optional(),
+  })
+  .meta({ description: 'Exactly one of key, key_env and sha256.' });
+
+const logSchema = z.strictObject({
+  level: z
+    .enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'])
+    .default('info')
+    .meta({ description: 'The least severe level that is written.' }),
+  format: z
+    .enum(['auto', 'json', 'pretty'])
+    .default('auto')
+    .meta({ description: 'auto: pretty on a terminal, JSON lines elsewhere.' }),
+});
+
+const limitsSchema = z.strictObject({
+  body_bytes_max: whole(1024, 1 << 30, 'Longest request body.').default(8 << 20),
+  concurrent_requests_max: whole(
+    1,
+    100_000,
+    'Generations of all models at the same time; one more gets 429.',
+  ).default(2048),
+  stream_buffer_bytes_max: whole(
+    4096,
+    1 << 30,
+    'Text that a slow reader may leave unread before its generation is cancelled.',
+  ).default(1 << 20),
+  header_timeout_ms: whole(100, 600_000, 'Time for a client to send its headers.').default(15_000),
+  body_timeout_ms: whole(100, 3_600_000, 'Time for a client to send its request.').default(60_000),
+});
+
+const serverSchema = z.strictObject({
+  host: z
+    .string()
+    .regex(/^[A-Za-z0-9.:%_-]{1,253}$/)
+    .default('127.0.0.1')
+    .meta({ description: 'Address to listen on.', examples: ['127.0.0.1'] }),
+  port: whole(0, 65_535, 'Port to listen on; 0 takes any free one.').default(8686),
+  api_keys: z
+    .array(apiKeySchema)
+    .max(1000)
+    .default([])
+    .meta({ description: 'Who may call; empty = anybody who reaches the address.' }),
+  cors_origins: z
+    .array(
+      z
+        .string()
+        .regex(/^(\*|https?:\/\/[^\s/]+)$/)
+        .meta({ examples: ['https://app.example.org'] }),
+    )
+    .max(100)
+    .default([])
+    .meta({ description: 'Web pages that may call from a browser; "*" = all of them.' }),
+  force_bind_without_keys: z
+    .boolean()
+    .default(false)
+    .meta({ description: 'Allow an address beyond loopback although there are no API keys.' }),
+  limits: limitsSchema.prefault({}),
+  log: logSchema.prefault({}),
+});
+
+const engineSchema = z.strictObject({
+  threads: wholeOrAuto(1, 1024, 'Threads of the engine.').optional(),
+  gpu_layers: wholeOrAuto(
+    0,
+    10_000,
+    'Layers on the GPU; auto = all where there is one.',
+  ).optional(),
+});
+
+/** What may be said of one model, or of all of them under `defaults`. */
+const modelSettings = {
+  context: wholeOrAuto(
+    16,
+    16_777_216,
+    'Longest sequence in tokens, prompt and output together.',
+  ).optional(),
+  parallel: whole(1, 256, 'Sequences that decode at the same time.').optional(),
+  kv_cells: wholeOrAuto(
+    16,
+    268_435_456,
+    'Tokens that the KV cache holds in all; context × parallel gives each its whole context.',
+  ).optional(),
+  cache_type: z
+    .enum(['f16', 'q8_0'])
+    .meta({ description: 'Number format of the KV cache.' })
+    .optional(),
+  step_target_ms: z
+    .union([z.number().min(1).max(60_000), z.literal('auto')])
+    .meta({
+      description:
+        'Time that one step may take while streams decode. Low: steady streams; high: long prompts start sooner.',
+    })
+    .optional(),
+  step_tokens_max: whole(8, 65_536, 'Most tokens computed in one step.').optional(),
+  queue_max: whole(0, 100_000, 'Requests that may wait; one more gets 429.').optional(),
+  wait_ms_max: whole(1, 86_400_000, 'Longest wait in the queue.').optional(),
+  prefix_cache: z
+    .boolean()
+    .meta({ description: 'Share the KV cells of prompts that begin alike.' })
+    .optional(),
+  engine: engineSchema.optional(),
+  chat_template: text(
+    4096,
+    'Path of a Jinja file that replaces the model’s own template; relative to this file.',
+  ).optional(),
+};
+
+const modelSchema = z.strictObject({
+  model: text(2048, 'What to serve: starter, org/repo:QUANT, a URL, a path, or synthetic:NAME.'),
+  id: text(256, 'Name that clients use; the reference if not given.').optional(),
+  aliases: z
+    .array(z.string().min(1).max(256))
+    .max(32)
+    .meta({ description: 'Other names for the same model.' })
+    .optional(),
+  ...modelSettings,
+});
+
+export const configSchema = z.strictObject({
+  server: serverSchema.prefault({}),
+  models: z
+    .array(modelSchema)
+    .min(1)
+    .max(64)
+    .default([{ model: 'starter' }])
+    .meta({ description: 'The served models; the first is the default one.' }),
+  defaults: z
+    .strictObject(modelSettings)
+    .meta({ description: 'Settings of every model that does not say otherwise.' })
+    .prefault({}),
+  home: text(
+    4096,
+    'Directory of downloaded models; the user’s data directory if not given.',
+  ).optional(),
+  drain_ms: whole(
+    0,
+    3_600_000,
+    'Time that requests under way have to finish after SIGTERM.',
+  ).default(30_000),
+});
+
+/** `plenum.yaml` after defaults and validation, in the words of the file. */
+export type ConfigFile = z.output<typeof configSchema>;
+export type ModelFile = ConfigFile['models'][number];
+export type ModelSettingsFile = ConfigFile['defaults'];
+
+/** Values of a model's settings that neither it nor `defaults` gives. */
+export const MODEL_DEFAULTS = {
+  context: 'auto',
+  parallel: 4,
+  kv_cells: 'auto',
+  cache_type: 'f16',
+  step_target_ms: 'auto',
+  step_tokens_max: 512,
+  queue_max: 64,
+  wait_ms_max: 60_000,
+  prefix_cache: true,
+  threads: 'auto',
+  gpu_layers: 'auto',
+} as const;
+
+/** JSON schema (draft 7, which editors understand best) of `plenum.yaml`. */
+export function configJsonSchema(): Record<string, unknown> {
+  const schema = z.toJSONSchema(configSchema, { io: 'input', target: 'draft-7' });
+  return { ...schema, title: 'plenum.yaml', description: 'Configuration of a Plenum server.' };
+}
