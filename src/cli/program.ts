@@ -5,7 +5,11 @@
  */
 import { Command, CommanderError } from 'commander';
 import { type PlenumError, toPlenumError } from '../base/errors.ts';
+import { registerConfig } from './commands/config.ts';
 import type { CliContext, ExitCode } from './context.ts';
+
+/** In the order of the help. */
+const COMMANDS = [registerConfig];
 
 const EXAMPLES = `
 Examples:
@@ -39,6 +43,7 @@ export function buildProgram(context: CliContext): Command {
       getOutHasColors: () => context.stdout.color,
       getErrHasColors: () => context.stderr.color,
     });
+  for (const register of COMMANDS) register(program, context);
   return program;
 }
 

@@ -5,20 +5,23 @@
 import { PlenumError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
 import { configJsonSchema } from './schema.ts';
-import type { Path } from './yaml-source.ts';
+import type { Path, Position } from './yaml-source.ts';
 
 export interface Complaint {
   /** `plenum.yaml:3:5`, `PLENUM_PORT`, `--port`; null where nothing more is known. */
   readonly where: string | null;
   readonly text: string;
+  /** Place in the file, for sorting; complaints of other layers come first. */
+  readonly at?: Position | null;
 }
 
 const COMPLAINTS_SHOWN_MAX = 20;
 
 /** One error of all complaints (at least one); the same complaint is said once. */
 export function configError(complaints: readonly Complaint[]): PlenumError {
+  const sorted = [...complaints].sort(byPlace);
   const lines = [
-    ...new Set(complaints.map(({ where, text }) => (where === null ? text : `${where}: ${text}`))),
+    ...new Set(sorted.map(({ where, text }) => (where === null ? text : `${where}: ${text}`))),
   ];
   const details = { errors: lines };
   if (lines.length === 1) return new PlenumError('config_invalid', lines[0] ?? '', { details });
@@ -27,6 +30,11 @@ export function configError(complaints: readonly Complaint[]): PlenumError {
   if (hidden > 0) shown.push(`  and ${hidden} more`);
   const message = `the configuration has ${lines.length} errors\n${shown.join('\n')}`;
   return new PlenumError('config_invalid', message, { details });
+}
+
+function byPlace(a: Complaint, b: Complaint): number {
+  const lines = (a.at?.line ?? 0) - (b.at?.line ?? 0);
+  return lines === 0 ? (a.at?.column ?? 0) - (b.at?.column ?? 0) : lines;
 }
 
 /** `['models', 0, 'engine', 'threads']` → `models[0].engine.threads`. */
@@ -56,8 +64,16 @@ interface Node {
   readonly examples?: readonly unknown[];
 }
 
+let made: Node | null = null;
+
+/** The schema takes milliseconds to make and is only wanted when something is wrong. */
+function schema(): Node {
+  made ??= configJsonSchema();
+  return made;
+}
+
 function nodeAt(path: Path): Node | null {
-  let node: Node | undefined = configJsonSchema();
+  let node: Node | undefined = schema();
   for (const part of path) {
     node = typeof part === 'number' ? node?.items : node?.properties?.[part];
   }
@@ -86,7 +102,7 @@ function elsewhere(name: string): string | null {
     }
     return null;
   };
-  return search(configJsonSchema(), '');
+  return search(schema(), '');
 }
 
 /** `is "4k"; expected a whole number from 16 to 16777216, or "auto"`. Secrets are not shown. */
@@ -101,7 +117,7 @@ function show(value: unknown): string {
   if (value === null) return 'empty';
   if (Array.isArray(value)) return value.length === 0 ? 'an empty list' : 'a list';
   if (typeof value === 'object') return 'a mapping';
-  const text = JSON.stringify(value) ?? String(value);
+  const text = typeof value === 'string' ? JSON.stringify(value) : String(value);
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }
 

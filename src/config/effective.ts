@@ -122,7 +122,7 @@ function apiKeyOf(server: ConfigFile['server'], index: number, draft: Draft): Ap
       .update(secret ?? '')
       .digest('hex');
   note(draft, [...path, 'name'], entry.name);
-  note(draft, [...path, 'sha256'], `${sha256.slice(0, 8)}…`);
+  note(draft, [...path, 'sha256'], `${sha256.slice(0, 8)}…`, path);
   return [{ name: entry.name, sha256 }];
 }
 

@@ -93,13 +93,13 @@ export class Layers {
       return { where: originText(origin), text: text(true) };
     }
     const at = this.#file?.source.valueAt(this.#inFile(path)) ?? null;
-    return { where: this.#place(at), text: text(false) };
+    return { where: this.#place(at), text: text(false), at };
   }
 
   /** A complaint about the key at the end of `path`. */
   complainOfKey(path: Path, text: string): Complaint {
     const at = this.#file?.source.keyAt(this.#inFile(path)) ?? null;
-    return { where: this.#place(at), text };
+    return { where: this.#place(at), text, at };
   }
 
   #place(at: Position | null): string | null {

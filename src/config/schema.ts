@@ -135,7 +135,8 @@ const modelSettings = {
     .union([z.number().min(1).max(60_000), z.literal('auto')])
     .meta({
       description:
-        'Time that one step may take while streams decode. Low: steady streams; high: long prompts start sooner.',
+        'Time that one step may take while streams decode. Low: steady streams; ' +
+        'high: long prompts start sooner.',
     })
     .optional(),
   step_tokens_max: whole(8, 65_536, 'Most tokens computed in one step.').optional(),

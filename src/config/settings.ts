@@ -84,7 +84,7 @@ export const SETTINGS: readonly Setting[] = [
   model('prefix_cache', 'boolean', [
     'PLENUM_PREFIX_CACHE',
     '--no-prefix-cache',
-    'do not share the KV cells of prompts that begin alike',
+    'share the KV cells of prompts that begin alike',
   ]),
   model('engine.threads', 'number', [
     'PLENUM_THREADS',
@@ -124,17 +124,22 @@ export const OTHER_ENV: Readonly<Record<string, string>> = {
   PLENUM_DEBUG: '1 = errors come with stack traces',
 };
 
+const PREFIX = 'PLENUM_';
+
 /** What is wrong with the names of `PLENUM_*` variables in `env`: unknown ones, each explained. */
 export function unknownVariables(
   env: Readonly<Record<string, string | undefined>>,
 ): readonly { readonly name: string; readonly problem: string }[] {
-  const known = new Set([...SETTINGS.map((setting) => setting.env), ...Object.keys(OTHER_ENV)]);
+  const names = [...SETTINGS.map((setting) => setting.env), ...Object.keys(OTHER_ENV)];
+  // The prefix is left out, or every name would be near every other.
+  const known = new Set(names.map((name) => name.slice(PREFIX.length)));
   return Object.keys(env)
-    .filter((name) => name.startsWith('PLENUM_') && !known.has(name))
+    .filter((name) => name.startsWith(PREFIX) && !known.has(name.slice(PREFIX.length)))
     .sort()
     .map((name) => {
-      const near = nearest(name, known);
-      const hint = near === null ? 'plenum config --env lists them' : `did you mean ${near}?`;
+      const near = nearest(name.slice(PREFIX.length), known);
+      const hint =
+        near === null ? 'plenum config --env lists them' : `did you mean ${PREFIX}${near}?`;
       return { name, problem: `unknown variable; ${hint}` };
     });
 }
