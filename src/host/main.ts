@@ -1,0 +1,122 @@
+/**
+ * The child process of one model: speaks the messages of wire/host.ts with its parent and runs the
+ * loop of host.ts. It exits by itself when the parent is gone, so that no host outlives its server;
+ * Ctrl-C in a terminal reaches the whole process group and is the parent's to handle.
+ */
+import { enableCompileCache } from 'node:module';
+import { type ErrorRecord, toErrorRecord } from '../base/errors.ts';
+import type { FromHost, HostSpec, ToHost } from '../wire/host.ts';
+import { checkTokens } from './admit.ts';
+import type { OpenedHost } from './open.ts';
+import { textOf } from './request.ts';
+
+enableCompileCache();
+
+/** A step that computes for longer than this will not end. */
+const STEP_HANG_MS = 120_000;
+const EXIT_FAILED = 70;
+
+let opened: OpenedHost | null = null;
+let heartbeat: NodeJS.Timeout | undefined;
+
+function send(message: FromHost): void {
+  if (process.connected) process.send?.(message);
+}
+
+/** Says why, gives the message time to leave, and is gone: native state is not trusted any more. */
+function fatal(error: ErrorRecord): void {
+  const bye = (): void => {
+    process.kill(process.pid, 'SIGKILL');
+  };
+  process.exitCode = EXIT_FAILED;
+  setTimeout(bye, 1000).unref();
+  if (process.connected) process.send?.({ type: 'fatal', error } satisfies FromHost, bye);
+  else bye();
+}
+
+async function load(spec: HostSpec): Promise<void> {
+  const { openHost } = await import('./open.ts');
+  let progressed = -1;
+  opened = await openHost(spec, {
+    onProgress: (fraction) => {
+      const percent = Math.floor(fraction * 100);
+      if (percent > progressed) send({ type: 'progress', fraction });
+      progressed = percent;
+    },
+    send: (events) => send({ type: 'events', events }),
+    failed: fatal,
+  });
+  const { host } = opened;
+  send({ type: 'ready', facts: opened.facts });
+  const beat = (): void => {
+    if (host.stepAgeMs > STEP_HANG_MS) {
+      const seconds = Math.round(STEP_HANG_MS / 1000);
+      fatal({ code: 'engine_failed', message: `a step has been computing for ${seconds} s` });
+    }
+    send({ type: 'report', report: host.report() });
+  };
+  heartbeat = setInterval(beat, spec.heartbeatMs);
+  beat();
+  void host.run();
+}
+
+async function tokenize(call: number, message: ToHost & { type: 'tokenize' }): Promise<void> {
+  const engine = opened?.engine;
+  if (engine === undefined) return;
+  const tokens = await engine.tokenize(message.text, message);
+  const pieces = message.withPieces
+    ? Array.from(tokens, (id) => ({ id, bytes: Array.from(engine.tokenBytes(id)) }))
+    : null;
+  send({ type: 'tokenized', call, tokens, pieces });
+}
+
+function detokenize(call: number, tokens: Int32Array): void {
+  const engine = opened?.engine;
+  if (engine === undefined) return;
+  checkTokens(tokens, engine.facts.vocabSize, 'tokens');
+  send({ type: 'detokenized', call, text: textOf(tokens, (token) => engine.tokenBytes(token)) });
+}
+
+async function close(): Promise<void> {
+  clearInterval(heartbeat);
+  opened?.host.close();
+  await opened?.engine.shutdown();
+  process.disconnect?.();
+  process.exit(0);
+}
+
+async function handle(message: ToHost): Promise<void> {
+  switch (message.type) {
+    case 'load':
+      return load(message.spec);
+    case 'submit':
+      return opened?.host.submit(message.id, message.request);
+    case 'cancel':
+      return opened?.host.cancel(message.id, message.code);
+    case 'tokenize':
+      return tokenize(message.call, message);
+    case 'detokenize':
+      return detokenize(message.call, message.tokens);
+    case 'drain':
+      await opened?.host.drain();
+      return close();
+    case 'close':
+      return close();
+  }
+}
+
+process.on('message', (message: ToHost) => {
+  handle(message).catch((thrown: unknown) => {
+    const error = toErrorRecord(thrown);
+    if (message.type === 'tokenize' || message.type === 'detokenize') {
+      send({ type: 'call_failed', call: message.call, error });
+    } else {
+      fatal(error);
+    }
+  });
+});
+process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
+process.on('SIGINT', () => undefined);
+process.on('SIGTERM', () => undefined);
+process.on('uncaughtException', (thrown) => fatal(toErrorRecord(thrown)));
+process.on('unhandledRejection', (thrown) => fatal(toErrorRecord(thrown)));

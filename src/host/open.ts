@@ -1,0 +1,79 @@
+/** From a HostSpec to a running Host: opens the engine, builds the scheduler on what it found. */
+import { systemClock } from '../base/clock.ts';
+import type { ErrorRecord } from '../base/errors.ts';
+import type { Engine } from '../engine/port.ts';
+import { OnlineStepTime } from '../planner/step-time.ts';
+import { Scheduler } from '../scheduler/scheduler.ts';
+import type { HostFacts, HostSpec } from '../wire/host.ts';
+import { Host, type HostEvent } from './host.ts';
+
+export interface OpenedHost {
+  readonly host: Host;
+  readonly engine: Engine;
+  readonly facts: HostFacts;
+}
+
+export interface OpenHostOptions {
+  readonly onProgress: (fraction: number) => void;
+  readonly send: (events: readonly HostEvent[]) => void;
+  readonly failed: (error: ErrorRecord) => void;
+}
+
+/** Rejects with PlenumError: library_missing, binding_mismatch, load_failed, file_*. */
+export async function openHost(spec: HostSpec, options: OpenHostOptions): Promise<OpenedHost> {
+  const from = systemClock.now();
+  const engine = await openEngine(spec, options.onProgress);
+  const { facts } = engine;
+  const scheduler = new Scheduler({
+    cells: facts.cells,
+    contextTokens: Math.min(spec.contextTokens, facts.contextTokens),
+    parallel: spec.parallel,
+    seqsMax: facts.seqsMax,
+    stepTokensMax: facts.stepTokensMax,
+    queueMax: spec.queueMax,
+    waitMsMax: spec.waitMsMax,
+    stepTargetMs: spec.stepTargetMs,
+    prefixCache: spec.prefixCache && facts.prefixSharing === 'any',
+    time: new OnlineStepTime(facts.guess),
+  });
+  const host = new Host({
+    engine,
+    scheduler,
+    clock: systemClock,
+    parallel: spec.parallel,
+    queueMax: spec.queueMax,
+    send: options.send,
+    failed: options.failed,
+  });
+  const { guess: _guess, cells: _cells, seqsMax: _seqs, ...shown } = facts;
+  return {
+    host,
+    engine,
+    facts: {
+      pid: process.pid,
+      engine: shown.engine,
+      device: shown.device,
+      description: shown.description,
+      vocabSize: shown.vocabSize,
+      trainedContextTokens: shown.trainedContextTokens,
+      contextTokens: Math.min(spec.contextTokens, shown.contextTokens),
+      chatTemplate: shown.chatTemplate,
+      bosText: shown.bosText,
+      eosText: shown.eosText,
+      synthetic: shown.synthetic,
+      loadMs: systemClock.now() - from,
+    },
+  };
+}
+
+/** The engine that is not asked for is not loaded. */
+async function openEngine(spec: HostSpec, onProgress: (fraction: number) => void): Promise<Engine> {
+  const { contextTokens, cells, parallel, prefixCache } = spec;
+  const options = { contextTokens, cells, parallel, prefixCache, onProgress };
+  if (spec.engine.kind === 'sim') {
+    const { openSimEngine } = await import('../engine/sim/engine.ts');
+    return openSimEngine(spec.engine.sim, options);
+  }
+  const { openLlamaEngine } = await import('../engine/llama/engine.ts');
+  return openLlamaEngine(spec.engine, options);
+}

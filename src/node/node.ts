@@ -1,0 +1,198 @@
+/**
+ * The Backend of one machine: its models, each with a supervised host. It finds the model that a
+ * request names, renders chat templates, and passes generations through. It schedules nothing.
+ */
+import type { Clock } from '../base/clock.ts';
+import { PlenumError } from '../base/errors.ts';
+import { newId } from '../base/ids.ts';
+import { nearest } from '../base/nearest.ts';
+import type {
+  Backend,
+  ClientPrompt,
+  ClientRequest,
+  Generation,
+  HostStatus,
+} from '../http/backend.ts';
+import { type ChatTemplate, compileChatTemplate } from '../model/chat-template.ts';
+import { HostSupervisor, type SupervisorChange } from '../pool/supervisor.ts';
+import type { PromptSource } from '../wire/generation.ts';
+import type { HostSpec, TokenPiece } from '../wire/host.ts';
+import type { ModelInfo } from '../wire/model-info.ts';
+import { EventStream } from './generation.ts';
+
+/** A model of the configuration, resolved to a file. */
+export interface ServedModel {
+  readonly id: string;
+  readonly aliases: readonly string[];
+  readonly description: string;
+  readonly synthetic: boolean;
+  /** Replaces the model's own chat template. */
+  readonly chatTemplate: string | null;
+  readonly spec: HostSpec;
+}
+
+export interface NodeOptions {
+  readonly models: readonly ServedModel[];
+  readonly clock: Clock;
+  readonly onChange: (model: string, change: SupervisorChange) => void;
+}
+
+interface Entry {
+  readonly model: ServedModel;
+  readonly host: HostSupervisor;
+  readonly created: number;
+  template: { source: string; compiled: ChatTemplate } | null;
+}
+
+export class Node implements Backend {
+  readonly #entries: readonly Entry[];
+  #draining = false;
+
+  constructor({ models, clock, onChange }: NodeOptions) {
+    const created = Math.floor(Date.now() / 1000);
+    this.#entries = models.map((model) => ({
+      model,
+      created,
+      template: null,
+      host: new HostSupervisor({
+        spec: model.spec,
+        clock,
+        onChange: (change) => onChange(model.id, change),
+      }),
+    }));
+  }
+
+  get draining(): boolean {
+    return this.#draining;
+  }
+
+  start(): void {
+    for (const { host } of this.#entries) host.start();
+  }
+
+  models(): readonly ModelInfo[] {
+    return this.#entries.map((entry) => infoOf(entry));
+  }
+
+  status(): readonly HostStatus[] {
+    return this.#entries.map((entry) => ({
+      model: infoOf(entry),
+      report: entry.host.report,
+      restarts: entry.host.restarts,
+      pid: entry.host.pid,
+      device: entry.host.facts?.device ?? null,
+      loadFraction: entry.host.loadFraction,
+    }));
+  }
+
+  generate(request: ClientRequest): Generation {
+    if (this.#draining) throw new PlenumError('draining', 'the server is shutting down');
+    const entry = this.#find(request.model);
+    const prompt = this.#promptSource(entry, request.prompt);
+    const id = newId('gen');
+    const stream = new EventStream((code) => entry.host.cancel(id, code));
+    const { sampling, maxTokens, stop, promptLogprobs, deadlineMs } = request;
+    const generation = { prompt, sampling, maxTokens, stop, promptLogprobs, deadlineMs };
+    entry.host.submit(id, generation, (event) => stream.push(event));
+    return stream;
+  }
+
+  async tokenize(
+    model: string,
+    input: {
+      readonly prompt: ClientPrompt;
+      readonly addSpecial: boolean;
+      readonly parseSpecial: boolean;
+      readonly withPieces: boolean;
+    },
+  ): Promise<{
+    tokens: Int32Array;
+    pieces: readonly TokenPiece[] | null;
+    contextTokens: number;
+  }> {
+    const entry = this.#find(model);
+    const { contextTokens } = infoOf(entry);
+    const source = this.#promptSource(entry, input.prompt);
+    if (source.kind === 'tokens') return { tokens: source.tokens, pieces: null, contextTokens };
+    const { addSpecial, parseSpecial } = input.prompt.kind === 'chat' ? source : input;
+    const { withPieces } = input;
+    const { text } = source;
+    const reply = await entry.host.tokenize({ text, addSpecial, parseSpecial, withPieces });
+    return { ...reply, contextTokens };
+  }
+
+  async detokenize(model: string, tokens: Int32Array): Promise<string> {
+    return this.#find(model).host.detokenize(tokens);
+  }
+
+  /** Takes nothing new, lets what runs finish within `limitMs`, then ends the hosts. */
+  async drain(limitMs: number): Promise<void> {
+    this.#draining = true;
+    await Promise.all(this.#entries.map(({ host }) => host.stop(limitMs)));
+  }
+
+  #find(name: string): Entry {
+    const found = this.#entries.find(
+      ({ model }) => model.id === name || model.aliases.includes(name),
+    );
+    if (found !== undefined) return found;
+    const ids = this.#entries.map(({ model }) => model.id);
+    const near = nearest(name, ids);
+    const hint = near === null ? '' : `; did you mean "${near}"?`;
+    const message = `no model "${name}" is served here${hint} The served ones: ${ids.join(', ')}`;
+    throw new PlenumError('model_not_found', message, { param: 'model' });
+  }
+
+  #promptSource(entry: Entry, prompt: ClientPrompt): PromptSource {
+    switch (prompt.kind) {
+      case 'tokens':
+        return { kind: 'tokens', tokens: prompt.tokens };
+      case 'text':
+        return { kind: 'text', text: prompt.text, addSpecial: true, parseSpecial: false };
+      case 'chat': {
+        const template = this.#templateOf(entry);
+        const text = template.render(prompt.messages, prompt.templateArgs);
+        // The template writes the special tokens itself (the convention of Hugging Face).
+        return { kind: 'text', text, addSpecial: false, parseSpecial: true };
+      }
+    }
+  }
+
+  #templateOf(entry: Entry): ChatTemplate {
+    const { model, host } = entry;
+    const facts = host.facts;
+    if (facts === null) {
+      const message = `model ${model.id}: ${host.reason ?? 'it is being loaded'}`;
+      throw new PlenumError('model_loading', message, { retryAfterMs: 1000 });
+    }
+    const source = model.chatTemplate ?? facts.chatTemplate;
+    if (source === null) {
+      throw new PlenumError(
+        'template_missing',
+        `model ${model.id} carries no chat template: use /v1/completions, or give it one with ` +
+          '`chat_template` in the configuration',
+      );
+    }
+    if (entry.template?.source !== source) {
+      const { bosText, eosText } = facts;
+      entry.template = { source, compiled: compileChatTemplate(source, { bosText, eosText }) };
+    }
+    return entry.template.compiled;
+  }
+}
+
+function infoOf({ model, host, created }: Entry): ModelInfo {
+  const { facts } = host;
+  return {
+    id: model.id,
+    aliases: model.aliases,
+    created,
+    description: model.description,
+    contextTokens: facts?.contextTokens ?? model.spec.contextTokens,
+    parallel: model.spec.parallel,
+    synthetic: model.synthetic,
+    hasChatTemplate: (model.chatTemplate ?? facts?.chatTemplate ?? null) !== null,
+    state: host.state,
+    reason: host.reason,
+  };
+}
