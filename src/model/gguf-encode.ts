@@ -21,8 +21,7 @@ export type EncodableValue =
       readonly type: 'numbers';
       readonly of: Exclude<GgufScalarType, 'string' | 'bool'>;
       readonly values: ArrayLike<number>;
-    }
-  | { readonly type: 'bools'; readonly values: readonly boolean[] };
+    };
 
 export interface EncodableTensor {
   readonly name: string;
@@ -79,27 +78,25 @@ function writeValue(out: Writer, value: EncodableValue): void {
   switch (value.type) {
     case 'string':
       out.type('string');
-      return out.string(value.value);
+      out.string(value.value);
+      break;
     case 'bool':
       out.type('bool');
-      return out.scalar('bool', value.value ? 1 : 0);
+      out.scalar('bool', value.value ? 1 : 0);
+      break;
     case 'strings':
       out.arrayOf('string', value.values.length);
       for (const text of value.values) out.string(text);
-      return;
-    case 'bools':
-      out.arrayOf('bool', value.values.length);
-      for (const flag of value.values) out.scalar('bool', flag ? 1 : 0);
-      return;
+      break;
     case 'numbers':
       out.arrayOf(value.of, value.values.length);
       for (let i = 0; i < value.values.length; i++) {
         out.scalar(value.of, defined(value.values[i], 'an array value'));
       }
-      return;
+      break;
     default:
       out.type(value.type);
-      return out.scalar(value.type, value.value);
+      out.scalar(value.type, value.value);
   }
 }
 

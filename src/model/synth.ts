@@ -14,12 +14,12 @@ import { nearest } from '../base/nearest.ts';
 import { Prng } from '../base/prng.ts';
 import { formatBytes } from '../base/units.ts';
 import { type EncodedHeader, encodeHeader } from './gguf-encode.ts';
-import { ggmlBytes } from './gguf-types.ts';
-import { makePool, type Pool } from './synth/blocks.ts';
+import { type GgmlType, ggmlBytes } from './gguf-types.ts';
+import { makePool, type Pool, type PoolNeed } from './synth/blocks.ts';
 import { synthMetadata } from './synth/metadata.ts';
 import { quantByName, SYNTH_QUANTS, type SynthQuant } from './synth/quant.ts';
 import { SHAPES, type SynthShape, shapeByName } from './synth/shapes.ts';
-import { type SynthTensor, synthTensors } from './synth/tensors.ts';
+import { QUIET, type SynthTensor, synthTensors } from './synth/tensors.ts';
 import { bpeVocabulary, wordPieceVocabulary } from './synth/vocabulary.ts';
 
 /** What a reference to a synthetic model begins with: `synthetic:tiny`. */
@@ -88,7 +88,7 @@ export interface SyntheticEntry {
 export function listSynthetic(): readonly SyntheticEntry[] {
   return SHAPES.map((shape) => {
     const spec = parseSynthSpec(shape.name);
-    const tensors = tensorsOf(spec, { firstTextToken: 0, eosToken: 0 });
+    const tensors = tensorsOf(spec, 0);
     const parameters = tensors.reduce((sum, tensor) => sum + elementsOf(tensor), 0);
     const weightBytes = tensors.reduce((sum, tensor) => sum + bytesOf(tensor), 0);
     return {
@@ -108,23 +108,22 @@ interface Blueprint extends EncodedHeader {
 
 const DEFAULT_SEED = 1;
 
-function blueprint({ shape, quant, text }: SynthSpec, seedOption: number | undefined): Blueprint {
+function blueprint(spec: SynthSpec, seedOption: number | undefined): Blueprint {
+  const { shape, quant } = spec;
   const seed = seedOption ?? DEFAULT_SEED;
   if (!Number.isInteger(seed) || seed < 0 || seed > 0xffffffff) {
     throw new PlenumError('usage', `A seed is a whole number from 0 to 4294967295, not ${seed}`);
   }
   const vocabulary =
     shape.arch === 'bert' ? wordPieceVocabulary(shape.vocab) : bpeVocabulary(shape.vocab);
-  const tensors = tensorsOf({ shape, quant, text }, vocabulary);
+  const tensors = tensorsOf(spec, vocabulary.firstTextToken);
   const metadata = synthMetadata({ shape, quant, seed });
   for (const [key, value] of vocabulary.metadata) metadata.set(key, value);
   return { ...encodeHeader(metadata, tensors), tensors, seed };
 }
 
-const tensorsOf = (
-  { shape, quant }: SynthSpec,
-  { firstTextToken, eosToken }: { firstTextToken: number; eosToken: number },
-): readonly SynthTensor[] => synthTensors({ shape, quant, firstTextToken, eosToken });
+const tensorsOf = ({ shape, quant }: SynthSpec, firstTextToken: number): readonly SynthTensor[] =>
+  synthTensors({ shape, quant, firstTextToken });
 
 const elementsOf = (tensor: SynthTensor): number =>
   tensor.dims.reduce((product, dim) => product * dim, 1);
@@ -270,24 +269,24 @@ async function writeTensor(output: Output, tensor: SynthTensor, pools: Pools): P
     const next = (): number => fill.mean + (2 * prng.float() - 1) * spread;
     return output.write(littleEndian(Float32Array.from({ length }, next)));
   }
-  const total = bytesOf(tensor);
   const rowBytes = ggmlBytes(tensor.type, defined(tensor.dims[0], 'row length'));
-  const pool = pools.get(tensor);
-  const start = prng.int(0, pool.cells - 1) * pool.cellBytes;
-  const [zeroFrom, zeroTo] = [fill.zeroFrom * rowBytes, fill.zeroTo * rowBytes];
-  await writeWindow(output, pool, start, zeroFrom);
-  await output.zeros(zeroTo - zeroFrom);
-  await writeWindow(output, pool, start + zeroTo, total - zeroTo);
+  const quietBytes = fill.quietRows * rowBytes;
+  if (quietBytes > 0) {
+    const quiet = pools.get({ type: tensor.type, std: fill.std * QUIET });
+    await writeWindow(output, quiet, { from: prng.int(0, quiet.cells - 1), length: quietBytes });
+  }
+  const pool = pools.get({ type: tensor.type, std: fill.std });
+  const from = prng.int(0, pool.cells - 1);
+  await writeWindow(output, pool, { from, length: bytesOf(tensor) - quietBytes });
 }
 
-/** `length` bytes of the pool from `start`, round and round. */
+/** `length` bytes of the pool from the cell `from`, round and round. */
 async function writeWindow(
   output: Output,
-  { bytes }: Pool,
-  start: number,
-  length: number,
+  { bytes, cellBytes }: Pool,
+  { from, length }: { readonly from: number; readonly length: number },
 ): Promise<void> {
-  let at = start % bytes.length;
+  let at = from * cellBytes;
   for (let left = length; left > 0; ) {
     const piece = Math.min(left, bytes.length - at);
     await output.write(bytes.subarray(at, at + piece));
@@ -306,24 +305,26 @@ function littleEndian(values: Float32Array): Uint8Array {
 /** The pools of one file, made when first used. */
 class Pools {
   readonly #pools = new Map<string, Pool>();
-  readonly #rows = new Map<string, number>();
   readonly #seed: number;
+  readonly #rowsMax: ReadonlyMap<string, number>;
 
   constructor({ tensors, seed }: Blueprint) {
     this.#seed = seed;
-    for (const tensor of tensors) {
-      const key = poolKey(tensor);
-      this.#rows.set(key, Math.max(this.#rows.get(key) ?? 0, tensor.dims[1] ?? 1));
+    const rowsMax = new Map<string, number>();
+    for (const { type, fill, dims } of tensors) {
+      if (fill.kind !== 'random') continue;
+      const key = poolKey(type, fill.std);
+      rowsMax.set(key, Math.max(rowsMax.get(key) ?? 0, dims[1] ?? 0));
     }
+    this.#rowsMax = rowsMax;
   }
 
-  get(tensor: SynthTensor): Pool {
-    const key = poolKey(tensor);
+  get({ type, std }: Pick<PoolNeed, 'type' | 'std'>): Pool {
+    const key = poolKey(type, std);
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
-    const std = tensor.fill.kind === 'random' ? tensor.fill.std : 0;
-    const rows = defined(this.#rows.get(key), 'rows of a pool');
-    const pool = makePool({ type: tensor.type, std, rows, seed: this.#seedOf(key) });
+    const rows = this.#rowsMax.get(key) ?? 0;
+    const pool = makePool({ type, std, rows, seed: this.#seedOf(key) });
     this.#pools.set(key, pool);
     return pool;
   }
@@ -337,5 +338,4 @@ class Pools {
   }
 }
 
-const poolKey = ({ type, fill }: SynthTensor): string =>
-  fill.kind === 'random' ? `${type.name} ${fill.std}` : fill.kind;
+const poolKey = (type: GgmlType, std: number): string => `${type.name} ${std}`;

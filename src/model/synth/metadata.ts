@@ -7,7 +7,7 @@ import type { SynthQuant } from './quant.ts';
 import type { SynthShape } from './shapes.ts';
 
 /** Raised when the same spec and seed would give other bytes than before. */
-export const SYNTH_VERSION = 1;
+export const SYNTH_VERSION = 2;
 
 /** True in the metadata of every file that this program made up. */
 export const SYNTHETIC_KEY = 'plenum.synthetic';

@@ -10,13 +10,8 @@ import { type SynthQuant, type TensorRole, typeOf } from './quant.ts';
 import type { SynthShape } from './shapes.ts';
 
 export type Fill =
-  /** Rows in [zeroFrom, zeroTo) are zero, the others random. */
-  | {
-      readonly kind: 'random';
-      readonly std: number;
-      readonly zeroFrom: number;
-      readonly zeroTo: number;
-    }
+  /** The first `quietRows` rows have QUIET times the standard deviation of the others. */
+  | { readonly kind: 'random'; readonly std: number; readonly quietRows: number }
   | { readonly kind: 'vector'; readonly mean: number; readonly spread: number }
   | { readonly kind: 'values'; readonly values: Float32Array };
 
@@ -28,6 +23,11 @@ export interface SynthTensor extends EncodableTensor {
 const LOGIT_STD = 3;
 /** Attention that looks at few positions, so that a wrong cache shows in the output. */
 const QUERY_GAIN = 2;
+/**
+ * Of tokens that should be rare in random output: control tokens and bytes that are no text. Their
+ * logits stay near 0, far below the best of many; their inputs are as good, after the first norm.
+ */
+export const QUIET = 1 / 8;
 /** Input share of a tied embedding: small, or every token would predict itself. */
 const TIED_INPUT_STD = 0.02;
 
@@ -36,8 +36,6 @@ export interface TensorOptions {
   readonly quant: SynthQuant;
   /** Tokens below it are control tokens and unprintable bytes. */
   readonly firstTextToken: number;
-  /** -1 for none. */
-  readonly eosToken: number;
 }
 
 export function synthTensors(options: TensorOptions): readonly SynthTensor[] {
@@ -58,18 +56,17 @@ class Table {
   matrix(
     name: string,
     dims: readonly [number, number, number?],
-    how: { role: TensorRole; layer?: number; std?: number; zero?: readonly [number, number] },
+    how: { role: TensorRole; layer?: number; std?: number; quietRows?: number },
   ): void {
     const [rowLength, rows, depth] = dims;
     const { quant, shape } = this.#options;
     const type = typeOf(quant, shape, { role: how.role, layer: how.layer ?? 0, rowLength });
-    const [zeroFrom, zeroTo] = how.zero ?? [0, 0];
     const std = how.std ?? 1 / Math.sqrt(rowLength);
     this.tensors.push({
       name: `${name}.weight`,
       dims: depth === undefined ? [rowLength, rows] : [rowLength, rows, depth],
       type,
-      fill: { kind: 'random', std, zeroFrom, zeroTo },
+      fill: { kind: 'random', std, quietRows: how.quietRows ?? 0 },
     });
   }
 
@@ -89,7 +86,7 @@ class Table {
   /** One bias vector per expert. */
   expertBias(name: string, length: number, experts: number): void {
     const type = typeOf(this.#options.quant, this.#options.shape, EXACT);
-    const fill: Fill = { kind: 'random', std: 0.02, zeroFrom: 0, zeroTo: 0 };
+    const fill: Fill = { kind: 'random', std: 0.02, quietRows: 0 };
     this.tensors.push({ name: `${name}.bias`, dims: [length, experts], type, fill });
   }
 
@@ -101,24 +98,21 @@ class Table {
 
 const EXACT = { role: 'exact', layer: 0, rowLength: 1 } as const;
 
-function decoder(table: Table, { shape, firstTextToken, eosToken }: TensorOptions): void {
+function decoder(table: Table, { shape, firstTextToken }: TensorOptions): void {
   const { width, vocab, tied } = shape;
   // gemma3 multiplies its embeddings by sqrt(width).
   const inputScale = shape.arch === 'gemma3' ? Math.sqrt(width) : 1;
   const inputStd = tied ? TIED_INPUT_STD / inputScale : 1;
-  // A zero row has the logit 0, far below the best of many: the end of generation stays rare.
-  // A tied row is also the token's input, so there only the end token is zero.
-  const rare = [0, firstTextToken] as const;
-  const eosOnly = [eosToken, eosToken + 1] as const;
+  const outputStd = LOGIT_STD / Math.sqrt(width);
   table.matrix('token_embd', [width, vocab], {
     role: 'embedding',
     std: inputStd,
-    zero: tied ? eosOnly : [0, 0],
+    quietRows: tied ? firstTextToken : 0,
   });
-  const outputStd = LOGIT_STD / Math.sqrt(width);
   table.norm('output_norm', width, tied ? outputStd / inputStd : 1);
   if (!tied) {
-    table.matrix('output', [width, vocab], { role: 'output', std: outputStd, zero: rare });
+    const quietRows = firstTextToken;
+    table.matrix('output', [width, vocab], { role: 'output', std: outputStd, quietRows });
   }
   if (shape.ropeScaling.kind === 'llama3') {
     table.values('rope_freqs.weight', llama3Factors(shape, shape.ropeScaling.factor));

@@ -11,8 +11,6 @@ export interface Vocabulary {
   readonly metadata: ReadonlyMap<string, EncodableValue>;
   /** Control tokens and those bytes that are no printable text: ids below this are no words. */
   readonly firstTextToken: number;
-  /** The one token that ends generation; -1 for an encoder. */
-  readonly eosToken: number;
 }
 
 /** Fewest tokens that hold the bytes, the control tokens and some words. */
@@ -76,7 +74,7 @@ export function bpeVocabulary(size: number): Vocabulary {
     ['tokenizer.ggml.add_space_prefix', { type: 'bool', value: false }],
     ['tokenizer.chat_template', { type: 'string', value: CHAT_TEMPLATE }],
   ]);
-  return { metadata, firstTextToken: CONTROL.length + hidden.length, eosToken: EOS };
+  return { metadata, firstTextToken: CONTROL.length + hidden.length };
 }
 
 /**
@@ -153,5 +151,5 @@ export function wordPieceVocabulary(size: number): Vocabulary {
     ['tokenizer.ggml.eos_token_id', { type: 'u32', value: 3 }],
     ['tokenizer.ggml.mask_token_id', { type: 'u32', value: 4 }],
   ]);
-  return { metadata, firstTextToken: control, eosToken: -1 };
+  return { metadata, firstTextToken: control };
 }
