@@ -62,7 +62,7 @@ describe('a wrong configuration is refused with the place and what would be righ
       'a section without content',
       'server:\ndrain_ms: 1',
       'plenum.yaml:1:8: server is empty; expected a mapping with the keys host, port, api_keys, ' +
-        'cors_origins, force_bind_without_keys, limits, log',
+        'cors_origins, allowed_hosts, force_bind_without_keys, limits, log',
     ],
     [
       'a missing key',

@@ -130,6 +130,8 @@ function describe(node: Node): string {
       return `a whole number from ${node.minimum} to ${node.maximum}`;
     case 'number':
       return `a number from ${node.minimum} to ${node.maximum}`;
+    case 'null':
+      return 'null';
     case 'boolean':
       return 'true or false';
     case 'string':

@@ -18,7 +18,10 @@ export interface ServerConfig {
   readonly port: number;
   /** Empty = anybody who reaches the address may call. */
   readonly apiKeys: readonly ApiKeyConfig[];
+  /** Empty = CORS is off. */
   readonly corsOrigins: readonly string[];
+  /** Names that a Host header may carry besides those of loopback. */
+  readonly allowedHosts: readonly string[];
   readonly forceBindWithoutKeys: boolean;
   readonly limits: LimitsConfig;
   readonly log: Readonly<ConfigFile['server']['log']>;

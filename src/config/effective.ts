@@ -77,6 +77,7 @@ function serverOf(server: ConfigFile['server'], draft: Draft): ServerConfig {
   if (apiKeys.length === 0) note(draft, ['server', 'api_keys'], []);
   checkKeys(apiKeys, draft);
   note(draft, ['server', 'cors_origins'], server.cors_origins);
+  note(draft, ['server', 'allowed_hosts'], server.allowed_hosts);
   note(draft, ['server', 'force_bind_without_keys'], server.force_bind_without_keys);
   for (const [key, value] of Object.entries(server.limits)) {
     note(draft, ['server', 'limits', key], value);
@@ -88,6 +89,7 @@ function serverOf(server: ConfigFile['server'], draft: Draft): ServerConfig {
     port: server.port,
     apiKeys,
     corsOrigins: server.cors_origins,
+    allowedHosts: server.allowed_hosts,
     forceBindWithoutKeys: server.force_bind_without_keys,
     limits: camelKeys(server.limits),
     log: server.log,

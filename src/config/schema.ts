@@ -59,20 +59,52 @@ const logSchema = z.strictObject({
     .meta({ description: 'auto: pretty on a terminal, JSON lines elsewhere.' }),
 });
 
+const MIB = 1 << 20;
+
 const limitsSchema = z.strictObject({
-  body_bytes_max: whole(1024, 1 << 30, 'Longest request body.').default(8 << 20),
+  body_bytes_max: whole(1024, 1 << 30, 'Longest request body.').default(4 * MIB),
+  header_bytes_max: whole(1024, MIB, 'Headers of a request in all.').default(16_384),
+  json_depth_max: whole(4, 256, 'Nesting of a JSON body.').default(32),
+  json_values_max: whole(
+    64,
+    16_777_216,
+    'Values in a JSON body, the elements of token lists not counted.',
+  ).default(65_536),
+  connections_max: whole(1, 1_000_000, 'Open connections.').default(4096),
   concurrent_requests_max: whole(
     1,
     100_000,
-    'Generations of all models at the same time; one more gets 429.',
+    'Requests under way, of all models together; one more gets 429.',
   ).default(2048),
   stream_buffer_bytes_max: whole(
     4096,
     1 << 30,
-    'Text that a slow reader may leave unread before its generation is cancelled.',
-  ).default(1 << 20),
-  header_timeout_ms: whole(100, 600_000, 'Time for a client to send its headers.').default(15_000),
-  body_timeout_ms: whole(100, 3_600_000, 'Time for a client to send its request.').default(60_000),
+    'What a slow reader may leave unread before its generation is cancelled.',
+  ).default(256 * 1024),
+  stalled_reader_ms: whole(
+    100,
+    3_600_000,
+    'How long a reply may be stuck because its client does not read.',
+  ).default(60_000),
+  request_header_timeout_ms: whole(100, 600_000, 'Time for a client to send its headers.').default(
+    10_000,
+  ),
+  body_timeout_ms: whole(100, 3_600_000, 'Time for a client to send its whole request.').default(
+    60_000,
+  ),
+  keep_alive_ms: whole(0, 3_600_000, 'How long an idle connection stays open.').default(72_000),
+  deadline_ms_default: z
+    .union([z.int().min(1).max(86_400_000), z.null()])
+    .default(null)
+    .meta({ description: 'Deadline of requests that set none; null = none.' }),
+  messages_max: whole(1, 1_000_000, 'Messages of a chat request.').default(4096),
+  content_parts_max: whole(1, 100_000, 'Content parts of a message.').default(256),
+  prompts_max: whole(1, 10_000, 'Prompts of a completions request.').default(64),
+  choices_max: whole(1, 10_000, 'Prompts × n of a request.').default(128),
+  n_max: whole(1, 1024, 'Completions of one prompt.').default(16),
+  stop_strings_max: whole(1, 10_000, 'Stop strings of a request.').default(16),
+  stop_string_chars_max: whole(1, 65_536, 'Characters of a stop string.').default(256),
+  logit_bias_max: whole(1, 1_000_000, 'Tokens with a bias in a request.').default(1024),
 });
 
 const serverSchema = z.strictObject({
@@ -97,6 +129,9 @@ const serverSchema = z.strictObject({
     .max(100)
     .default([])
     .meta({ description: 'Web pages that may call from a browser; "*" = all of them.' }),
+  allowed_hosts: z.array(z.string().min(1).max(253)).max(100).default([]).meta({
+    description: 'Other names that a Host header may carry on loopback without API keys.',
+  }),
   force_bind_without_keys: z
     .boolean()
     .default(false)
