@@ -1,0 +1,232 @@
+/**
+ * Loads a model and makes its context, in calls that leave the event loop free; says why when either
+ * fails, in the library's words. It owns the choice of parameters and the order of freeing.
+ */
+import { PlenumError } from '../../base/errors.ts';
+import type { EngineSpec } from '../../wire/host.ts';
+import type { EngineOptions } from '../port.ts';
+import {
+  type Binding,
+  type ContextParams,
+  freeThreadpool,
+  GGML_TYPE,
+  LLAMA_MAX_SEQ,
+  newThreadpool,
+  type Pointer,
+  registerProgress,
+  unregister,
+} from './binding.ts';
+import type { NativeLog } from './log.ts';
+import { callAsync, readMeta } from './memory.ts';
+import { cpuBackend, type NativeLibrary } from './native.ts';
+import { defaultThreads } from './threads.ts';
+
+export type LlamaSpec = EngineSpec & { kind: 'llama' };
+
+/** Sequences beyond the running ones, that only hold cached prefixes. */
+const CACHE_SEQS = 64;
+/** Tokens that are computed at once: llama.cpp's default, past which CPUs and GPUs gain nothing. */
+const UBATCH_TOKENS = 512;
+/**
+ * Rows of logits that one decode may give. The compute buffer has a row of the vocabulary for each
+ * (512 rows: 96 MiB with 49,152 tokens, 297 MiB with 151,936); scoring a prompt takes several
+ * decodes instead.
+ */
+const OUTPUTS_MIN = 64;
+/** The flash attention kernel where there is one (enum llama_flash_attn_type). */
+const FLASH_ATTENTION_AUTO = -1;
+
+export interface NativeModel {
+  readonly library: NativeLibrary;
+  readonly model: Pointer;
+  readonly context: Pointer;
+  readonly memory: Pointer;
+  readonly vocab: Pointer;
+  readonly threads: number;
+  /** Layers on a GPU, of `layers` (the output layer counted). */
+  readonly gpuLayers: number;
+  readonly layers: number;
+  readonly cells: number;
+  readonly stepTokensMax: number;
+  readonly outputsMax: number;
+  readonly seqsMax: number;
+  /** Its memory is cells, of which any prefix can be shared and any tail be removed. */
+  readonly sharesPrefixes: boolean;
+  readonly free: () => void;
+}
+
+export interface LoadOptions {
+  readonly spec: LlamaSpec;
+  readonly options: EngineOptions;
+  readonly gpu: boolean;
+}
+
+/** Rejects with PlenumError `load_failed` or `model_unsupported`. */
+export async function loadNative(
+  library: NativeLibrary,
+  { spec, options, gpu }: LoadOptions,
+): Promise<NativeModel> {
+  checkOptions(spec, options);
+  library.log.begin();
+  const { binding } = library;
+  const gpuLayers = gpu ? (spec.gpuLayers ?? -1) : 0;
+  const model = await loadModel(library, { spec, gpuLayers, onProgress: options.onProgress });
+  let free = (): void => binding.modelFree(model);
+  try {
+    checkModel(binding, model, spec.path);
+    const sharesPrefixes = hasCells(binding, model);
+    const threads = spec.threads ?? defaultThreads();
+    const params = contextParams(binding, { spec, options, threads });
+    const context = await newContext(library, model, params);
+    const pool = attachPool(binding, context, threads);
+    free = () => {
+      if (pool !== null) binding.detachThreadpool(context);
+      binding.contextFree(context);
+      if (pool !== null) freeThreadpool(binding, pool.cpu, pool.pool);
+      binding.modelFree(model);
+    };
+    const layers = binding.modelLayers(model) + 1;
+    const wanted = options.parallel + (options.prefixCache && sharesPrefixes ? CACHE_SEQS : 0);
+    return {
+      library,
+      model,
+      context,
+      memory: binding.memory(context),
+      vocab: binding.modelVocab(model),
+      threads,
+      gpuLayers: gpuLayers < 0 ? layers : Math.min(gpuLayers, layers),
+      layers,
+      cells: binding.contextCells(context),
+      stepTokensMax: binding.contextBatch(context),
+      outputsMax: params.n_outputs_max,
+      seqsMax: Math.min(wanted, LLAMA_MAX_SEQ),
+      sharesPrefixes,
+      free,
+    };
+  } catch (thrown) {
+    free();
+    throw thrown;
+  }
+}
+
+function checkOptions(spec: LlamaSpec, { contextTokens, cells, parallel }: EngineOptions): void {
+  const wrong = (message: string): PlenumError => new PlenumError('load_failed', message);
+  if (parallel < 1 || parallel > LLAMA_MAX_SEQ) {
+    throw wrong(`parallel is ${parallel}; the library takes 1 to ${LLAMA_MAX_SEQ} sequences`);
+  }
+  if (cells < contextTokens) {
+    throw wrong(`${cells} KV cells cannot hold one sequence of ${contextTokens} tokens`);
+  }
+  if (spec.stepTokensMax < parallel) {
+    throw wrong(`stepTokensMax ${spec.stepTokensMax} is less than parallel ${parallel}`);
+  }
+}
+
+async function loadModel(
+  { binding, log }: NativeLibrary,
+  load: { spec: LlamaSpec; gpuLayers: number; onProgress: (fraction: number) => void },
+): Promise<Pointer> {
+  const params = binding.modelDefaults();
+  params.n_gpu_layers = load.gpuLayers;
+  const progress = registerProgress((fraction) => {
+    try {
+      load.onProgress(fraction);
+    } catch (thrown) {
+      // An exception would cross the library's frames; it is reported, and the load goes on.
+      process.emitWarning(thrown instanceof Error ? thrown : String(thrown));
+    }
+    return true;
+  });
+  params.progress_callback = progress;
+  try {
+    const model = await callAsync(binding.modelLoad, load.spec.path, params);
+    if (model !== null) return model;
+  } finally {
+    unregister(progress);
+  }
+  throw new PlenumError(
+    'load_failed',
+    `the engine: ${log.quote('the model could not be loaded')}`,
+    {
+      details: { path: load.spec.path },
+    },
+  );
+}
+
+function checkModel(binding: Binding, model: Pointer, path: string): void {
+  const unsupported = (what: string): PlenumError =>
+    new PlenumError('model_unsupported', `${what}; this engine runs models that generate text`, {
+      details: { path, architecture: readMeta(binding, model, 'general.architecture') },
+    });
+  if (!binding.modelHasDecoder(model)) throw unsupported('the model is an encoder only');
+  if (binding.modelHasEncoder(model)) throw unsupported('the model is an encoder and decoder');
+  if (binding.modelIsDiffusion(model)) throw unsupported('the model is a diffusion model');
+  if (binding.vocabSize(binding.modelVocab(model)) < 1) throw unsupported('it has no vocabulary');
+}
+
+/** Recurrent and hybrid models keep a state per sequence; this one compresses its cells. */
+function hasCells(binding: Binding, model: Pointer): boolean {
+  if (binding.modelIsRecurrent(model) || binding.modelIsHybrid(model)) return false;
+  return readMeta(binding, model, 'general.architecture') !== 'deepseek4';
+}
+
+function contextParams(
+  binding: Binding,
+  { spec, options, threads }: { spec: LlamaSpec; options: EngineOptions; threads: number },
+): ContextParams {
+  const params = binding.contextDefaults();
+  params.n_ctx = options.cells;
+  params.n_batch = spec.stepTokensMax;
+  params.n_ubatch = Math.min(UBATCH_TOKENS, spec.stepTokensMax);
+  // Only running sequences give logits. A unified cache takes every id below LLAMA_MAX_SEQ, so the
+  // ids that hold cached prefixes need not be counted (and each would cost a row of logits).
+  params.n_seq_max = options.parallel;
+  params.n_outputs_max = Math.max(options.parallel, Math.min(OUTPUTS_MIN, spec.stepTokensMax));
+  params.n_threads = threads;
+  params.n_threads_batch = threads;
+  params.flash_attn_type = FLASH_ATTENTION_AUTO;
+  params.type_k = GGML_TYPE[spec.cacheType];
+  params.type_v = GGML_TYPE[spec.cacheType];
+  // One buffer for all sequences: that is what shares a prefix without copying it.
+  params.kv_unified = true;
+  // A sliding-window model keeps all its cells, so that a prefix of any length is still there.
+  params.swa_full = true;
+  params.no_perf = true;
+  return params;
+}
+
+async function newContext(
+  { binding, log }: NativeLibrary,
+  model: Pointer,
+  params: ContextParams,
+): Promise<Pointer> {
+  const context = await callAsync(binding.contextNew, model, params);
+  if (context !== null) return context;
+  const reason = log.quote('the context could not be created');
+  throw new PlenumError(
+    'load_failed',
+    `the engine could not make a context of ${params.n_ctx} KV cells: ${reason}`,
+    { details: { cells: params.n_ctx } },
+  );
+}
+
+/**
+ * Without a pool of its own a context starts and joins its threads in every step (about 30 µs each).
+ * One thread needs no pool.
+ */
+function attachPool(
+  binding: Binding,
+  context: Pointer,
+  threads: number,
+): { cpu: Pointer; pool: Pointer } | null {
+  const cpu = threads > 1 ? cpuBackend(binding) : null;
+  const pool = cpu === null ? null : newThreadpool(binding, cpu, threads);
+  if (cpu === null || pool === null) return null;
+  binding.attachThreadpool(context, pool, pool);
+  return { cpu, pool };
+}
+
+/** For errors while a step computes. */
+export function engineFailed(log: NativeLog, what: string): PlenumError {
+  return new PlenumError('engine_failed', `${what}: ${log.quote('the library gave no reason')}`);
+}

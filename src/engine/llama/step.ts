@@ -1,0 +1,146 @@
+/**
+ * One step: cache operations, decodes, samples and scores.
+ *
+ * Slices that score a prompt want a row of logits per token, more than one decode gives. So their
+ * tokens but the last are computed first, in parts; then everything else in one decode, which has
+ * at most one row per slice. Sampling comes after the last decode: a sampler never advances in a
+ * step that is then taken back.
+ *
+ *   slice A  last  [· · · ·]                    scoring   S S S S S | decode   · · · · A s B
+ *   slice B  last  [·]                decodes:  (parts of B scored)            B's last row too
+ */
+import { assert } from '../../base/assert.ts';
+import type {
+  PromptScore,
+  RawLogprob,
+  RequestKey,
+  Sample,
+  Slice,
+  StepPlan,
+  StepResult,
+} from '../../scheduler/plan.ts';
+import type { Decoder } from './decoder.ts';
+import { scoreRow } from './logprobs.ts';
+import type { RequestSampler } from './sampler.ts';
+
+export interface StepParts {
+  readonly decoder: Decoder;
+  readonly contextTokens: number;
+  readonly endOfGeneration: ReadonlySet<number>;
+  readonly samplerOf: (request: RequestKey) => RequestSampler;
+}
+
+/** Rejects with PlenumError `engine_failed`, after which the context is not to be used. */
+export async function computeStep(plan: StepPlan, parts: StepParts): Promise<StepResult> {
+  for (const op of plan.ops) parts.decoder.apply(op);
+  check(plan, parts);
+  const begin = performance.now();
+  const scored = new Map<Slice, RawLogprob[]>();
+  for (const slice of plan.slices.filter(({ output }) => output === 'all')) {
+    const own = await scoreAllButLast(slice, parts);
+    if (own === 'no_cells') return takeBack(plan, parts);
+    scored.set(slice, own);
+  }
+  if (plan.slices.length > 0 && (await decodeRest(plan, parts)) === 'no_cells') {
+    return takeBack(plan, parts);
+  }
+  const computeMs = performance.now() - begin;
+  return { kind: 'done', computeMs, ...readRows(plan, scored, parts) };
+}
+
+function check(plan: StepPlan, { decoder, contextTokens }: StepParts): void {
+  const seqs = new Set<number>();
+  let tokens = 0;
+  for (const { seq, start, tokens: own } of plan.slices) {
+    assert(own.length > 0, `empty slice of sequence ${seq}`);
+    assert(!seqs.has(seq), `two slices of sequence ${seq} in one step`);
+    const length = decoder.lengthOf(seq);
+    assert(start === length, `slice of ${seq} starts at ${start}; its cells end at ${length}`);
+    const end = start + own.length;
+    assert(end <= contextTokens, `sequence ${seq} grows to ${end} of ${contextTokens} tokens`);
+    seqs.add(seq);
+    tokens += own.length;
+  }
+  const { stepTokensMax } = decoder;
+  assert(tokens <= stepTokensMax, `step of ${tokens} tokens; at most ${stepTokensMax}`);
+}
+
+function takeBack(plan: StepPlan, { decoder }: StepParts): StepResult {
+  decoder.undo(plan.slices);
+  return { kind: 'no_cells' };
+}
+
+async function scoreAllButLast(
+  slice: Slice,
+  { decoder, samplerOf }: StepParts,
+): Promise<RawLogprob[] | 'no_cells'> {
+  const top = samplerOf(slice.request).params.logprobs ?? 0;
+  const end = slice.tokens.length - 1;
+  const scores: RawLogprob[] = [];
+  for (let from = 0; from < end; from += decoder.outputsMax) {
+    const to = Math.min(end, from + decoder.outputsMax);
+    decoder.clear();
+    decoder.add(slice, { from, to }, 'all');
+    if ((await decoder.decode()) === 'no_cells') return 'no_cells';
+    for (let i = from; i < to; i++) {
+      scores.push(scoreRow(decoder.row(i - from), slice.tokens[i + 1] ?? 0, top));
+    }
+  }
+  return scores;
+}
+
+async function decodeRest(
+  { slices }: StepPlan,
+  { decoder }: StepParts,
+): Promise<'done' | 'no_cells'> {
+  decoder.clear();
+  for (const slice of slices) {
+    const to = slice.tokens.length;
+    const from = slice.output === 'all' ? to - 1 : 0;
+    decoder.add(slice, { from, to }, slice.output === 'none' ? 'none' : 'last');
+  }
+  return decoder.decode();
+}
+
+function readRows(
+  { slices }: StepPlan,
+  scored: ReadonlyMap<Slice, RawLogprob[]>,
+  parts: StepParts,
+): { samples: Sample[]; scores: PromptScore[] } {
+  const samples: Sample[] = [];
+  const scores: PromptScore[] = [];
+  let n = 0;
+  for (const slice of slices) {
+    if (slice.output === 'none') continue;
+    const sampler = parts.samplerOf(slice.request);
+    const row = parts.decoder.row(n);
+    // Inside the prompt the token after the slice is known: it is scored, and nothing is sampled,
+    // so that a request's draws do not depend on how its prompt was cut.
+    const next = sampler.prompt[slice.start + slice.tokens.length];
+    if (slice.output === 'all') {
+      const own = scored.get(slice) ?? [];
+      if (next !== undefined) own.push(scoreRow(row, next, sampler.params.logprobs ?? 0));
+      scores.push({ request: slice.request, start: slice.start, scores: own });
+    }
+    if (slice.output === 'last' || next === undefined) {
+      samples.push(sampleRow(slice, { row, n, sampler }, parts));
+    }
+    n += 1;
+  }
+  return { samples, scores };
+}
+
+function sampleRow(
+  { request }: Slice,
+  { row, n, sampler }: { row: Float32Array; n: number; sampler: RequestSampler },
+  { decoder, endOfGeneration }: StepParts,
+): Sample {
+  const token = sampler.sample(row, { context: decoder.context, index: decoder.indexOf(n) });
+  const { logprobs, ignoreEos } = sampler.params;
+  return {
+    request,
+    token,
+    endOfGeneration: !ignoreEos && endOfGeneration.has(token),
+    logprob: logprobs === null ? null : scoreRow(row, token, logprobs),
+  };
+}

@@ -1,0 +1,173 @@
+/**
+ * The model's vocabulary: text to tokens on another thread, tokens to bytes from a compact cache,
+ * and which tokens end a generation.
+ */
+import { assert } from '../../base/assert.ts';
+import { PlenumError } from '../../base/errors.ts';
+import type { Binding, Pointer } from './binding.ts';
+import { allocate, callAsync, readInt32s, release, view } from './memory.ts';
+
+// llama_tokenize takes the length as int32.
+const TEXT_BYTES_MAX = 2 ** 31 - 1;
+const INT32_MIN = -(2 ** 31);
+
+export class Vocab {
+  readonly size: number;
+  readonly bosText: string;
+  readonly eosText: string;
+  readonly endOfGeneration: ReadonlySet<number>;
+  readonly suppressed: readonly number[];
+  readonly firstToken: number;
+  readonly #binding: Binding;
+  readonly #vocab: Pointer;
+  readonly #pieces: PieceCache;
+
+  constructor(binding: Binding, vocab: Pointer) {
+    this.#binding = binding;
+    this.#vocab = vocab;
+    this.size = binding.vocabSize(vocab);
+    const bos = binding.vocabBos(vocab);
+    const eos = binding.vocabEos(vocab);
+    const text = (token: number): string => {
+      return token < 0 ? '' : (binding.vocabText(vocab, token) ?? '');
+    };
+    this.bosText = text(bos);
+    this.eosText = text(eos);
+    this.firstToken = Math.max(0, bos);
+    const ends = new Set<number>();
+    for (let token = 0; token < this.size; token++) {
+      if (binding.vocabIsEog(vocab, token)) ends.add(token);
+    }
+    this.endOfGeneration = ends;
+    this.suppressed = suppressedTokens(binding, vocab);
+    this.#pieces = new PieceCache(this.size, (token, memory, bytes) =>
+      binding.tokenToPiece(vocab, token, memory, bytes, 0, false),
+    );
+  }
+
+  bytesOf(token: number): Uint8Array {
+    assert(token >= 0 && token < this.size, `token ${token} of ${this.size}`);
+    return this.#pieces.bytesOf(token);
+  }
+
+  /**
+   * Any text, NUL included; lone surrogates become U+FFFD. Rejects with `engine_failed` when the
+   * library cannot count the tokens.
+   */
+  async tokenize(
+    text: string,
+    options: { addSpecial: boolean; parseSpecial: boolean },
+  ): Promise<Int32Array> {
+    const bytes = Buffer.byteLength(text, 'utf8');
+    assert(bytes <= TEXT_BYTES_MAX, `text of ${bytes} bytes`);
+    const input = allocate(bytes);
+    try {
+      new TextEncoder().encodeInto(text, new Uint8Array(view(input, Math.max(1, bytes))));
+      // Words have 3 to 4 bytes per token; a text that needs more is tokenised a second time.
+      const guess = Math.ceil(bytes / 2) + 16;
+      const call = { input, bytes, ...options };
+      const first = await this.#tokenizeInto(call, guess);
+      if (typeof first !== 'number') return first;
+      const second = await this.#tokenizeInto(call, first);
+      if (typeof second !== 'number') return second;
+      throw new PlenumError('engine_failed', `tokenising ${bytes} bytes gave no stable count`);
+    } finally {
+      release(input);
+    }
+  }
+
+  free(): void {
+    this.#pieces.free();
+  }
+
+  /** The tokens, or how many there are when they are more than `room`. */
+  async #tokenizeInto(
+    call: { input: Pointer; bytes: number; addSpecial: boolean; parseSpecial: boolean },
+    room: number,
+  ): Promise<Int32Array | number> {
+    const output = allocate(room * 4);
+    try {
+      const count = await callAsync(
+        this.#binding.tokenize,
+        this.#vocab,
+        call.input,
+        call.bytes,
+        output,
+        room,
+        call.addSpecial,
+        call.parseSpecial,
+      );
+      if (count === INT32_MIN) {
+        throw new PlenumError('engine_failed', 'the text has more tokens than can be counted');
+      }
+      return count < 0 ? -count : readInt32s(output, count);
+    } finally {
+      release(output);
+    }
+  }
+}
+
+function suppressedTokens(binding: Binding, vocab: Pointer): number[] {
+  const count: [number | bigint | null] = [null];
+  const tokens = binding.vocabSuppressed(vocab, count);
+  return tokens === null ? [] : [...readInt32s(tokens, Number(count[0] ?? 0))];
+}
+
+type ReadPiece = (token: number, memory: Pointer, bytes: number) => number;
+
+/**
+ * Pieces side by side in one growing array, found by offset: 8 bytes per token of the vocabulary
+ * and the bytes of the pieces that were asked for, at most the vocabulary's own text.
+ */
+class PieceCache {
+  readonly #read: ReadPiece;
+  /** Offset of the piece + 1; 0 = not yet read. */
+  readonly #starts: Uint32Array;
+  readonly #ends: Uint32Array;
+  #arena = new Uint8Array(4096);
+  #used = 0;
+  #scratch: Pointer;
+  #scratchBytes = 64;
+
+  constructor(size: number, read: ReadPiece) {
+    this.#read = read;
+    this.#starts = new Uint32Array(size);
+    this.#ends = new Uint32Array(size);
+    this.#scratch = allocate(this.#scratchBytes);
+  }
+
+  bytesOf(token: number): Uint8Array {
+    if (this.#starts[token] === 0) this.#load(token);
+    const start = (this.#starts[token] ?? 1) - 1;
+    return this.#arena.subarray(start, this.#ends[token]);
+  }
+
+  free(): void {
+    release(this.#scratch);
+  }
+
+  #load(token: number): void {
+    let length = this.#read(token, this.#scratch, this.#scratchBytes);
+    if (length < 0) {
+      release(this.#scratch);
+      this.#scratchBytes = -length;
+      this.#scratch = allocate(this.#scratchBytes);
+      length = this.#read(token, this.#scratch, this.#scratchBytes);
+    }
+    assert(length >= 0, `piece of token ${token}`);
+    this.#grow(this.#used + length);
+    if (length > 0) {
+      this.#arena.set(new Uint8Array(view(this.#scratch, length)), this.#used);
+    }
+    this.#starts[token] = this.#used + 1;
+    this.#used += length;
+    this.#ends[token] = this.#used;
+  }
+
+  #grow(bytes: number): void {
+    if (bytes <= this.#arena.length) return;
+    const larger = new Uint8Array(Math.max(bytes, this.#arena.length * 2));
+    larger.set(this.#arena);
+    this.#arena = larger;
+  }
+}
