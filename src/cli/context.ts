@@ -35,6 +35,8 @@ export interface CliContext {
    * ask cannot become deaf to Ctrl-C.
    */
   interrupted(): AbortSignal;
+  /** Calls `listener` at every SIGINT until the returned function is called. */
+  onInterrupt(listener: () => void): () => void;
   /** Exit code of a command that ends without an error but has bad news, as `doctor` may. */
   setExitCode(code: ExitCode): void;
 }

@@ -61,6 +61,10 @@ export function processContext(version: string): ProcessContext {
     cwd: process.cwd(),
     version,
     interrupted: interruption(),
+    onInterrupt: (listener) => {
+      process.on('SIGINT', listener);
+      return () => process.off('SIGINT', listener);
+    },
     setExitCode: (code) => {
       exitCode = code;
     },

@@ -4,12 +4,13 @@
  * needs to *run* inside its action, so that no command pays for another's dependencies.
  */
 import { Command, CommanderError } from 'commander';
-import { type PlenumError, toPlenumError } from '../base/errors.ts';
+import { PlenumError, toPlenumError } from '../base/errors.ts';
+import { registerChat } from './commands/chat.ts';
 import { registerConfig } from './commands/config.ts';
 import type { CliContext, ExitCode } from './context.ts';
 
 /** In the order of the help. */
-const COMMANDS = [registerConfig];
+const COMMANDS = [registerChat, registerConfig];
 
 const EXAMPLES = `
 Examples:
@@ -71,7 +72,7 @@ export function report(thrown: unknown, context: CliContext): ExitCode {
   const [first = '', ...rest] = error.message.split('\n');
   context.stderr.write(`${[`plenum: ${first} (${error.code})`, ...rest].join('\n')}\n`);
   if (context.env.PLENUM_DEBUG) context.stderr.write(`${stackOf(thrown)}\n`);
-  else if (error.code === 'internal') {
+  else if (!(thrown instanceof PlenumError)) {
     context.stderr.write('This is a fault of Plenum; PLENUM_DEBUG=1 shows where.\n');
   }
   return exitCodeOf(error);
