@@ -35,6 +35,8 @@ const SAMPLES_PER_CLASS = 24;
 const CLASSES = 16;
 /** How many observations the first guess is worth. */
 const GUESS_WEIGHT = 0.5;
+/** What is shorter was not measured: a clock that stood still, or an engine without work. */
+const MEASURED_MS_MIN = 1e-6;
 /** A relative residual beyond this weighs less (Huber's rule). */
 const OUTLIER = 0.25;
 const REFIT_EVERY_FIRST = 4;
@@ -59,7 +61,8 @@ export class OnlineStepTime {
 
   /** Learns from a step that took `measuredMs`. */
   observe(shape: Shape, measuredMs: number): void {
-    if (!(measuredMs > 0) || shape.tokens <= 0) return;
+    if (!(measuredMs >= MEASURED_MS_MIN && measuredMs < Infinity)) return;
+    if (!(shape.tokens > 0 && shape.attended >= 0)) return;
     const index = Math.min(CLASSES - 1, Math.floor(Math.log2(shape.tokens)));
     const samples = this.#classes[index] ?? [];
     if (samples.length >= SAMPLES_PER_CLASS) samples.shift();

@@ -24,7 +24,7 @@ export interface CatchUpTerms {
 export const AUTO_STEP_FACTOR = 1.8;
 /** While nothing decodes a step may take this long: what bounds cancellation and a newcomer's wait. */
 export const CATCH_UP_STEP_MS_MAX = 500;
-/** A step always takes this many tokens of the oldest prompt, whatever is predicted. */
+/** When the time is too short for a single token of the oldest, a step takes this many all the same. */
 export const CHUNK_TOKENS_MIN = 16;
 /** Scored prompt tokens need a row of logits each (vocabulary × 4 bytes). */
 const SCORED_CHUNK_TOKENS_MAX = 64;
@@ -41,32 +41,42 @@ export function planCatchUp(
   const budgetMs = draft.isEmpty
     ? CATCH_UP_STEP_MS_MAX
     : (terms.stepTargetMs ?? AUTO_STEP_FACTOR * decodeMs);
-  const before = draft.shape.tokens;
   const grow = (s: Sequence, limitMs: number): void => addChunk(draft, s, limitMs, terms);
-  if (behind.length > 1) {
-    grow(oldest, decodeMs + (budgetMs - decodeMs) / 2);
-    const rest = behind.slice(1).sort((a, b) => a.remaining - b.remaining || a.key - b.key);
-    for (const s of rest) grow(s, budgetMs);
-  }
+  if (behind.length > 1) grow(oldest, decodeMs + (budgetMs - decodeMs) / 2);
+  if (!draft.has(oldest)) grow(oldest, budgetMs);
+  if (!draft.has(oldest)) addReserved(draft, oldest, { count: CHUNK_TOKENS_MIN, terms });
+  const rest = behind.slice(1).sort((a, b) => a.remaining - b.remaining || a.key - b.key);
+  for (const s of rest) grow(s, budgetMs);
   grow(oldest, budgetMs);
-  if (draft.shape.tokens > before) return;
-  const least = Math.min(CHUNK_TOKENS_MIN, oldest.remaining, draft.room);
-  const granted = terms.reserve(oldest, least);
-  if (granted > 0) draft.add(oldest, granted);
 }
 
 function addChunk(draft: StepDraft, s: Sequence, budgetMs: number, terms: CatchUpTerms): void {
   if (s.seq === null || s.ending !== null) return;
   const taken = draft.lengthOf(s);
-  const room = s.scorePrompt ? Math.min(draft.room, SCORED_CHUNK_TOKENS_MAX - taken) : draft.room;
   const chunk = chunkWithin(terms.time, {
     shape: draft.shape,
     start: s.computed + taken,
-    remaining: s.remaining - taken,
-    room,
+    remaining: sliceMax(s) - taken,
+    room: draft.room,
     budgetMs,
   });
-  if (chunk <= 0) return;
-  const granted = terms.reserve(s, chunk);
+  addReserved(draft, s, { count: chunk, terms });
+}
+
+/** Adds up to `count` tokens, as many as there are cells for. */
+function addReserved(
+  draft: StepDraft,
+  s: Sequence,
+  wanted: { count: number; terms: CatchUpTerms },
+): void {
+  const count = Math.min(wanted.count, sliceMax(s) - draft.lengthOf(s), draft.room);
+  const granted = count > 0 ? wanted.terms.reserve(s, count) : 0;
   if (granted > 0) draft.add(s, granted);
+}
+
+/** Most tokens of its next slice. What was scored before is not in one slice with what was not. */
+function sliceMax(s: Sequence): number {
+  if (!s.scorePrompt) return s.remaining;
+  if (s.computed < s.reached) return s.reached - s.computed;
+  return Math.min(s.remaining, SCORED_CHUNK_TOKENS_MAX);
 }

@@ -19,7 +19,7 @@ export interface CellCount {
 
 export interface AdmissionTerms {
   readonly shareable: boolean;
-  /** Cells that must stay free for those that already run. */
+  /** Cells that those that already run are still going to need. */
   readonly headroom: number;
   readonly running: readonly Sequence[];
 }
@@ -66,7 +66,7 @@ export class CellLedger {
     const limit = terms.shareable ? s.total - 1 : 0;
     const match = this.#index.match(s.tokens, limit);
     const needed = s.total - match.length + terms.headroom;
-    const available = this.#free(terms.running) + this.#index.cachedCells - match.length;
+    const available = this.#free(terms.running) + this.#index.cachedCells - match.cached;
     if (terms.running.length > 0 && needed > available) return false;
     const seq = this.#takeSeq();
     // Making room for the id may have evicted a part of the match.

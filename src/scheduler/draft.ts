@@ -55,12 +55,14 @@ export class StepDraft {
   seal(step: number, ops: readonly CacheOp[], time: StepTimeModel): StepPlan {
     const slices = this.#slices.map(({ sequence, start, length }): Slice => {
       const reaches = start + length === sequence.total;
+      const scored = sequence.scorePrompt && start < sequence.promptLength;
       return {
         request: sequence.key,
         seq: defined(sequence.seq, 'sequence id of a slice'),
         start,
         tokens: sequence.slice(start, length),
-        output: sequence.scorePrompt ? 'all' : reaches ? 'last' : 'none',
+        // What is computed again after a preemption was scored the first time.
+        output: scored && start >= sequence.reached ? 'all' : reaches ? 'last' : 'none',
       };
     });
     const predictedMs = this.isEmpty ? 0 : time.predictMs(this.#shape);

@@ -30,6 +30,8 @@ export interface PrefixMatch {
   readonly length: number;
   /** A sequence that holds all of it; null when the length is 0. */
   readonly source: SeqId | null;
+  /** Cells of it that only ended sequences hold. */
+  readonly cached: number;
 }
 
 /** Fewer cells than this are not worth a separate eviction. */
@@ -69,16 +71,18 @@ export class PrefixIndex {
   match(tokens: Int32Array, limit: number): PrefixMatch {
     let node = this.root;
     let depth = 0;
+    let cached = 0;
     for (;;) {
       const child = depth < limit ? node.children.get(tokens[depth] ?? -1) : undefined;
       if (child === undefined) break;
       const common = commonLength(child.tokens, tokens, depth, limit);
       depth += common;
+      if (child.running === 0) cached += common;
       node = child;
       if (common < child.tokens.length) break;
     }
     const [source] = node.holders;
-    return { length: depth, source: depth > 0 ? defined(source, 'holder of a node') : null };
+    return { length: depth, cached, source: depth > 0 ? defined(source, 'holder of it') : null };
   }
 
   /** `seq` becomes a running holder of the first `length` tokens. Returns the node they end in. */

@@ -77,7 +77,7 @@ export interface SchedulerSnapshot {
   readonly generated: number;
 }
 
-/** Cells kept for the next tokens of each running sequence when another one is admitted. */
+/** Cells kept for the output of each running sequence when another one is admitted. */
 const HEADROOM_CELLS_PER_SEQUENCE = 8;
 /** A shorter common prefix is not worth waiting for the sequence that computes it. */
 const LEADER_TOKENS_MIN = 32;
@@ -91,6 +91,8 @@ export class Scheduler {
   readonly #waiting: Sequence[] = [];
   /** In order of arrival. */
   readonly #running: Sequence[] = [];
+  /** Fewer than `parallel` after the engine had fewer cells than the ledger counts. */
+  #runningMax: number;
   #step = 0;
   #inFlight: StepPlan | null = null;
   #preemptions = 0;
@@ -104,6 +106,7 @@ export class Scheduler {
     assert(seqsMax >= parallel && parallel >= 1, `${seqsMax} sequence ids for ${parallel} running`);
     assert(stepTokensMax >= parallel, `a step of ${stepTokensMax} tokens for ${parallel} streams`);
     this.#options = options;
+    this.#runningMax = parallel;
     this.#ledger = new CellLedger(cells, seqsMax);
     this.#wait = new WaitEstimator(options.time, parallel);
   }
@@ -222,8 +225,9 @@ export class Scheduler {
     for (const s of this.#all.values()) {
       if (s.ending === null) continue;
       this.#all.delete(s.key);
-      remove(s.seq === null ? this.#waiting : this.#running, s);
-      if (s.seq !== null) this.#ledger.retire(s, this.#options.prefixCache && !s.scorePrompt);
+      if (s.seq === null) remove(this.#waiting, s);
+      else this.#leave(s);
+      for (const other of this.#waiting) other.commonWith.delete(s.key);
       this.#wait.observeLength(s);
       ends.push({
         key: s.key,
@@ -238,20 +242,31 @@ export class Scheduler {
     return ends;
   }
 
+  /** A running sequence ends. What is left of the engine's cells is room for one more again. */
+  #leave(s: Sequence): void {
+    remove(this.#running, s);
+    this.#ledger.retire(s, this.#options.prefixCache && !s.scorePrompt);
+    this.#runningMax = Math.min(this.#options.parallel, this.#runningMax + 1);
+  }
+
   #admit(now: number): Started[] {
     const started: Started[] = [];
     for (const s of [...this.#waiting]) {
-      if (this.#running.length >= this.#options.parallel) break;
+      if (this.#running.length >= this.#runningMax) break;
       if (this.#followsLeader(s)) continue;
       const shareable = this.#options.prefixCache && !s.scorePrompt;
-      const headroom = this.#running.length * HEADROOM_CELLS_PER_SEQUENCE;
+      const headroom = this.#running.reduce(
+        (sum, other) => sum + other.remaining + HEADROOM_CELLS_PER_SEQUENCE,
+        0,
+      );
       if (!this.#ledger.admit(s, { shareable, headroom, running: this.#running })) break;
       remove(this.#waiting, s);
       insertByArrival(this.#running, s);
+      s.commonWith.clear();
+      this.#promptCached += s.reach();
       if (s.startedAt === null) {
         s.startedAt = now;
         s.cachedTokens = s.computed;
-        this.#promptCached += s.computed;
         started.push({ key: s.key, cachedTokens: s.computed });
       }
     }
@@ -266,6 +281,8 @@ export class Scheduler {
     if (!this.#options.prefixCache || s.scorePrompt) return false;
     return this.#running.some((leader) => {
       if (leader.computed >= leader.promptLength || leader.scorePrompt) return false;
+      // Another sequence has published the same tokens: nothing of this one can be shared.
+      if (leader.privateCells > 0) return false;
       let common = s.commonWith.get(leader.key);
       if (common === undefined) {
         common = commonPrefix(s, leader);
@@ -320,19 +337,21 @@ export class Scheduler {
     insertByArrival(this.#waiting, s);
   }
 
-  /** The engine found no cells although the count says so: give way until it does. */
+  /** The engine found no cells although the ledger counts some: give way until it does. */
   #relieve(): void {
     if (this.#ledger.evictAll()) return;
     const victim = defined(this.#running.at(-1), 'a running sequence');
-    if (this.#running.length > 1) this.#preempt(victim);
-    else victim.ending ??= { kind: 'failed', code: 'cells_exhausted' };
+    if (this.#running.length > 1) {
+      this.#preempt(victim);
+      this.#runningMax = this.#running.length;
+    } else victim.ending ??= { kind: 'failed', code: 'cells_exhausted' };
   }
 
   #advance(s: Sequence, count: number): void {
     const before = s.computed;
     s.computed += count;
     const fresh = Math.min(s.computed, s.promptLength) - Math.min(before, s.promptLength);
-    if (s.preemptions === 0) this.#promptComputed += fresh;
+    this.#promptComputed += s.reach();
     if (fresh > 0 && this.#options.prefixCache) this.#ledger.publish(s, s.promptLength);
     if (s.maxTokens === 0 && s.computed === s.total) {
       s.ending ??= { kind: 'finished', reason: 'length' };

@@ -32,6 +32,8 @@ export class Sequence {
   #tokens: Int32Array;
   total: number;
   computed = 0;
+  /** The most that was ever computed; beyond `computed` after a preemption. */
+  reached = 0;
   /** The KV sequence while it runs. */
   seq: SeqId | null = null;
   /** Where its part in the prefix tree ends, while it runs. */
@@ -80,6 +82,13 @@ export class Sequence {
 
   slice(start: number, length: number): Int32Array {
     return this.#tokens.subarray(start, start + length);
+  }
+
+  /** Notes how far it is computed; returns how many prompt tokens that is further than ever. */
+  reach(): number {
+    const before = Math.min(this.reached, this.promptLength);
+    this.reached = Math.max(this.reached, this.computed);
+    return Math.min(this.reached, this.promptLength) - before;
   }
 
   append(token: number): void {
