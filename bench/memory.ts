@@ -6,6 +6,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
 import type { BareEngine } from './lib/bare-engine.ts';
 import { compare, subjectsOf } from './lib/compare.ts';
 import { benchOptions, markdownTable, printResult, progress } from './lib/options.ts';
@@ -22,6 +23,8 @@ const shape = { contextTokens: 1024, parallel: 8 };
 /** Collections and late loading are over by then. */
 const SETTLE_MS = 3000;
 const MEGABYTE = 1e6;
+
+const bareEngineSchema = z.object({ libraryBytes: z.number(), reportedBytes: z.number() });
 
 interface Resident {
   readonly firstBytes: number;
@@ -44,7 +47,7 @@ function bareEngine(): BareEngine {
   const args = [script, options.model, options.threads, contextTokens, parallel].map(String);
   const stdio = ['ignore', 'pipe', 'ignore'] as const;
   const output = execFileSync(process.execPath, args, { encoding: 'utf8', stdio: [...stdio] });
-  return JSON.parse(output.trim().split('\n').at(-1) ?? '') as BareEngine;
+  return bareEngineSchema.parse(JSON.parse(output.trim().split('\n').at(-1) ?? ''));
 }
 
 const { plenum, peer, facts } = await compare(options, shape, measure);

@@ -109,7 +109,7 @@ export function wholeNumber(text: string | undefined, flag: string): number {
   return value;
 }
 
-function oneOf<T extends string>(text: string, allowed: readonly T[], flag: string): T {
+function oneOf<const T extends string>(text: string, allowed: readonly T[], flag: string): T {
   const found = allowed.find((value) => value === text);
   if (found === undefined) throw new Error(`${flag} ${text}: one of ${allowed.join(', ')}`);
   return found;
