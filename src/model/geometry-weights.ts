@@ -1,0 +1,95 @@
+/**
+ * Sums over the tensor table: parameters and bytes by what they do, and what one decoded token
+ * makes the machine read.
+ */
+import type { GgufTensor } from './gguf.ts';
+
+export const WEIGHT_CLASSES = [
+  'embedding',
+  'output',
+  'attention',
+  'feed_forward',
+  'experts',
+  'recurrent',
+  'norm',
+  'other',
+] as const;
+export type WeightClass = (typeof WEIGHT_CLASSES)[number];
+
+export interface WeightSum {
+  readonly parameters: number;
+  readonly bytes: number;
+}
+
+export interface Weights {
+  readonly parameters: number;
+  readonly bytes: number;
+  /**
+   * Parameters that compute for one token: without a lookup table (an embedding that is not also
+   * the output matrix) and without the experts that a token does not choose.
+   */
+  readonly activeParameters: number;
+  /** The bytes of those, which decoding one token alone has to read. */
+  readonly activeBytes: number;
+  readonly byClass: Readonly<Record<WeightClass, WeightSum>>;
+  /** `Q4_K` → bytes of tensors of that type. */
+  readonly bytesByType: ReadonlyMap<string, number>;
+  /** The embedding is also the output matrix. */
+  readonly isTied: boolean;
+  readonly hasExperts: boolean;
+}
+
+export interface WeightOptions {
+  readonly experts: number;
+  readonly expertsUsed: number;
+  readonly isEncoder: boolean;
+}
+
+export function weightsOf(tensors: readonly GgufTensor[], options: WeightOptions): Weights {
+  const sums = Object.fromEntries(
+    WEIGHT_CLASSES.map((name) => [name, { parameters: 0, bytes: 0 }]),
+  ) as Record<WeightClass, { parameters: number; bytes: number }>;
+  const lookup = { parameters: 0, bytes: 0 };
+  const bytesByType = new Map<string, number>();
+  const isTied = !options.isEncoder && !tensors.some(({ name }) => name === 'output.weight');
+  for (const { name, elements, bytes, type } of tensors) {
+    const weightClass = classOf(name);
+    add(sums[weightClass], elements, bytes);
+    const isOutput = isTied && name === 'token_embd.weight';
+    if (weightClass === 'embedding' && !isOutput) add(lookup, elements, bytes);
+    bytesByType.set(type.name, (bytesByType.get(type.name) ?? 0) + bytes);
+  }
+  const total = { parameters: 0, bytes: 0 };
+  for (const name of WEIGHT_CLASSES) add(total, sums[name].parameters, sums[name].bytes);
+  const idle = options.experts === 0 ? 0 : 1 - options.expertsUsed / options.experts;
+  const active = (of: keyof WeightSum): number =>
+    Math.round(total[of] - lookup[of] - idle * sums.experts[of]);
+  return {
+    ...total,
+    activeParameters: active('parameters'),
+    activeBytes: active('bytes'),
+    byClass: sums,
+    bytesByType,
+    isTied,
+    hasExperts: options.experts > 0,
+  };
+}
+
+function add(sum: { parameters: number; bytes: number }, parameters: number, bytes: number): void {
+  sum.parameters += parameters;
+  sum.bytes += bytes;
+}
+
+const RULES: readonly (readonly [pattern: RegExp, weightClass: WeightClass])[] = [
+  [/norm/, 'norm'],
+  [/^(token_embd|position_embd|token_types|per_layer_token_embd)\b/, 'embedding'],
+  [/^(output|cls)\b/, 'output'],
+  [/_exps\b/, 'experts'],
+  [/ssm_|time_mix|channel_mix|shortconv/, 'recurrent'],
+  [/attn_/, 'attention'],
+  [/ffn_/, 'feed_forward'],
+];
+
+function classOf(name: string): WeightClass {
+  return RULES.find(([pattern]) => pattern.test(name))?.[1] ?? 'other';
+}
