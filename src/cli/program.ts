@@ -7,10 +7,12 @@ import { Command, CommanderError } from 'commander';
 import { PlenumError, toPlenumError } from '../base/errors.ts';
 import { registerChat } from './commands/chat.ts';
 import { registerConfig } from './commands/config.ts';
+import { registerDoctor } from './commands/doctor.ts';
+import { registerServe } from './commands/serve.ts';
 import type { CliContext, ExitCode } from './context.ts';
 
 /** In the order of the help. */
-const COMMANDS = [registerChat, registerConfig];
+const COMMANDS = [registerServe, registerChat, registerDoctor, registerConfig];
 
 const EXAMPLES = `
 Examples:
