@@ -1,0 +1,147 @@
+/**
+ * From the models of the configuration to models that a node can serve: fetched, looked into, with
+ * every setting decided. Says what it decided only through what it returns.
+ */
+import { readFileSync } from 'node:fs';
+import { PlenumError } from '../../base/errors.ts';
+import type { Config, ModelConfig } from '../../config/config.ts';
+import { geometryOf } from '../../model/geometry.ts';
+import { inspectGguf } from '../../model/gguf.ts';
+import { parseReference } from '../../model/reference.ts';
+import { type EnsureOptions, ensureModel, type ResolvedModel } from '../../model/registry.ts';
+import type { ServedModel } from '../../node/node.ts';
+import type { EngineSpec, HostSpec } from '../../wire/host.ts';
+import { parseSimReference, SIM_PREFIX } from './sim-reference.ts';
+
+/** Context of a model that was trained for more, unless the configuration says otherwise. */
+const CONTEXT_TOKENS_DEFAULT = 8192;
+/** Context of the simulated engine, which has no limit of its own. */
+const SIM_CONTEXT_TOKENS = 4096;
+const HEARTBEAT_MS = 1000;
+/** What is served when no mirror of the starter can be reached. */
+export const STARTER = 'starter';
+const STAND_IN = 'synthetic:small';
+
+export interface ResolveOptions {
+  readonly ensure: EnsureOptions;
+  /** The starter could not be had; a model of random words stands in for it. */
+  readonly onStandIn: (error: PlenumError) => void;
+}
+
+/** Throws what `ensureModel` throws, and config_invalid for settings that contradict each other. */
+export async function resolveModels(
+  config: Config,
+  options: ResolveOptions,
+): Promise<readonly ServedModel[]> {
+  const served: ServedModel[] = [];
+  for (const model of config.models) {
+    const next = model.model.startsWith(SIM_PREFIX) ? simulated(model) : await real(model, options);
+    const taken = new Set(served.flatMap(({ id, aliases }) => [id, ...aliases]));
+    const clash = [next.id, ...next.aliases].find((name) => taken.has(name));
+    if (clash !== undefined) {
+      const message = `two models answer to "${clash}": give one of them another \`id\``;
+      throw new PlenumError('config_invalid', message);
+    }
+    served.push(next);
+  }
+  return served;
+}
+
+function simulated(model: ModelConfig): ServedModel {
+  const sim = parseSimReference(model.model, model.stepTokensMax);
+  return {
+    id: model.id ?? 'sim',
+    aliases: model.aliases,
+    description: 'simulated engine: its words are random',
+    synthetic: true,
+    chatTemplate: templateOf(model),
+    spec: hostSpec(model, {
+      id: model.id ?? 'sim',
+      contextTokens: model.contextTokens ?? SIM_CONTEXT_TOKENS,
+      engine: { kind: 'sim', sim },
+    }),
+  };
+}
+
+async function real(model: ModelConfig, options: ResolveOptions): Promise<ServedModel> {
+  const found = await ensureOrStandIn(model, options);
+  const [path = ''] = found.paths;
+  const { contextTokens: trained } = geometryOf(await inspectGguf(path));
+  const { contextTokens: asked } = model;
+  if (asked !== null && asked > trained) {
+    throw new PlenumError(
+      'config_invalid',
+      `context ${asked} is longer than the ${trained} tokens that ${found.id} was trained for`,
+      { param: 'context', details: { context: asked, trained } },
+    );
+  }
+  const id = model.id ?? (model.model === STARTER ? STARTER : found.id);
+  const contextTokens = asked ?? Math.min(trained, CONTEXT_TOKENS_DEFAULT);
+  const engine: EngineSpec = {
+    kind: 'llama',
+    path,
+    threads: model.threads,
+    gpuLayers: model.gpuLayers,
+    cacheType: model.cacheType,
+    stepTokensMax: model.stepTokensMax,
+  };
+  return {
+    id,
+    aliases: model.aliases,
+    description: found.description,
+    synthetic: found.synthetic,
+    chatTemplate: templateOf(model),
+    spec: hostSpec(model, { id, contextTokens, engine }),
+  };
+}
+
+async function ensureOrStandIn(
+  model: ModelConfig,
+  options: ResolveOptions,
+): Promise<ResolvedModel> {
+  try {
+    return await ensureModel(model.model, options.ensure);
+  } catch (error) {
+    options.ensure.signal?.throwIfAborted();
+    const isStarter = parseReference(model.model).kind === 'catalogue' && model.model === STARTER;
+    if (!isStarter || !(error instanceof PlenumError) || error.code !== 'download_failed') {
+      throw error;
+    }
+    options.onStandIn(error);
+    return ensureModel(STAND_IN, options.ensure);
+  }
+}
+
+function templateOf(model: ModelConfig): string | null {
+  if (model.chatTemplate === null) return null;
+  try {
+    return readFileSync(model.chatTemplate, 'utf8');
+  } catch (cause) {
+    const message = `the chat template ${model.chatTemplate} cannot be read`;
+    throw new PlenumError('file_not_found', message, { cause });
+  }
+}
+
+function hostSpec(
+  model: ModelConfig,
+  decided: { id: string; contextTokens: number; engine: EngineSpec },
+): HostSpec {
+  const { contextTokens, engine } = decided;
+  const cells = model.kvCells ?? contextTokens * model.parallel;
+  if (cells < contextTokens) {
+    const message = `kv_cells ${cells} cannot hold one context of ${contextTokens} tokens`;
+    throw new PlenumError('config_invalid', message, { param: 'kv_cells' });
+  }
+  return {
+    modelId: decided.id,
+    engine,
+    contextTokens,
+    parallel: model.parallel,
+    cells,
+    queueMax: model.queueMax,
+    waitMsMax: model.waitMsMax,
+    stepTargetMs: model.stepTargetMs,
+    prefixCache: model.prefixCache,
+    heartbeatMs: HEARTBEAT_MS,
+  };
+}

@@ -1,0 +1,160 @@
+/**
+ * `plenum serve` from start to end: configuration, models, node, front door, and back down in
+ * order. It owns the order of things and what a person reads meanwhile; nothing of how they work.
+ */
+import type { FastifyInstance } from 'fastify';
+import { systemClock } from '../../base/clock.ts';
+import { fromErrorRecord, type PlenumError } from '../../base/errors.ts';
+import { formatMillis } from '../../base/units.ts';
+import type { Config } from '../../config/config.ts';
+import type { ConfigFlags } from '../../config/layers.ts';
+import { loadConfig } from '../../config/load.ts';
+import { assertBindable, isLoopback } from '../../http/auth.ts';
+import { HTTP_DEFAULTS, type HttpConfig } from '../../http/config.ts';
+import { createServer, listen } from '../../http/server.ts';
+import { Node } from '../../node/node.ts';
+import type { SupervisorChange } from '../../pool/supervisor.ts';
+import { createTelemetry, type Telemetry } from '../../telemetry/telemetry.ts';
+import { type CliContext, paint } from '../context.ts';
+import { pullReporter } from '../pull-reporter.ts';
+import { resolveModels } from './resolve.ts';
+
+/** Runs until it is interrupted. Throws PlenumError when it cannot start. */
+export async function serve(flags: ConfigFlags, context: CliContext): Promise<void> {
+  const { config } = loadConfig({ flags, env: context.env, cwd: context.cwd });
+  const http = httpConfig(config);
+  const force = config.server.forceBindWithoutKeys;
+  // Before anything is downloaded; listen() checks again.
+  assertBindable(http.host, http.apiKeys, force);
+  const stop = context.interrupted();
+  const reporter = pullReporter(context);
+  const models = await resolveModels(config, {
+    ensure: {
+      home: config.home ?? undefined,
+      env: context.env,
+      cwd: context.cwd,
+      signal: stop,
+      onProgress: reporter.onEvent,
+    },
+    onStandIn: (error) => {
+      reporter.stop();
+      const text = `${error.message}\nServing a synthetic model instead: its words are random.\n`;
+      context.stderr.write(paint(context.stderr, 'yellow', text));
+    },
+  }).finally(() => reporter.stop());
+  const telemetry = createTelemetry({ level: config.server.log.level, version: context.version });
+  const boot = new Boot(
+    models.map(({ id }) => id),
+    telemetry,
+  );
+  const node = new Node({ models, clock: systemClock, onChange: boot.onChange });
+  const server = createServer({ backend: node, config: http, telemetry, version: context.version });
+  try {
+    await listen(server, http, { force });
+    node.start();
+    await Promise.race([boot.settled, aborted(stop)]);
+    if (!stop.aborted) announce(context, { node, server, config });
+    await aborted(stop);
+    telemetry.log.info({ drainMs: config.drainMs }, 'draining');
+  } finally {
+    await node.drain(stop.aborted ? config.drainMs : 0);
+    await server.close();
+  }
+}
+
+/** Follows the hosts until each model is ready or has failed for good. */
+class Boot {
+  readonly settled: Promise<void>;
+  readonly #pending: Set<string>;
+  readonly #total: number;
+  readonly #log: Telemetry['log'];
+  #failed: PlenumError[] = [];
+  #resolve: () => void = () => undefined;
+  #reject: (error: PlenumError) => void = () => undefined;
+
+  constructor(ids: readonly string[], telemetry: Telemetry) {
+    this.#pending = new Set(ids);
+    this.#total = ids.length;
+    this.#log = telemetry.log;
+    this.settled = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // It is awaited only after the server listens; until then a rejection is not unhandled.
+    this.settled.catch(() => undefined);
+  }
+
+  readonly onChange = (model: string, change: SupervisorChange): void => {
+    switch (change.kind) {
+      case 'ready': {
+        const { engine, device, loadMs, pid } = change.facts;
+        this.#log.info({ model, engine, device, pid, loadMs: Math.round(loadMs) }, 'model ready');
+        this.#settle(model, null);
+        return;
+      }
+      case 'died': {
+        const { error, retryMs } = change;
+        this.#log.error({ model, code: error.code, reason: error.message, retryMs }, 'host died');
+        if (this.#pending.has(model)) this.#settle(model, fromErrorRecord(error));
+        return;
+      }
+      case 'stopped':
+        this.#log.info({ model }, 'model stopped');
+        return;
+      case 'progress':
+        return;
+    }
+  };
+
+  #settle(model: string, error: PlenumError | null): void {
+    if (!this.#pending.delete(model)) return;
+    if (error !== null) this.#failed.push(error);
+    if (this.#pending.size > 0) return;
+    const [first] = this.#failed;
+    if (first !== undefined && this.#failed.length === this.#total) this.#reject(first);
+    else this.#resolve();
+  }
+}
+
+function httpConfig({ server }: Config): HttpConfig {
+  return {
+    ...HTTP_DEFAULTS,
+    host: server.host,
+    port: server.port,
+    apiKeys: server.apiKeys,
+    corsOrigins: server.corsOrigins.length === 0 ? null : server.corsOrigins,
+    limits: { ...HTTP_DEFAULTS.limits, ...server.limits },
+  };
+}
+
+function announce(
+  context: CliContext,
+  running: { node: Node; server: FastifyInstance; config: Config },
+): void {
+  const { node, server, config } = running;
+  const address = server.server.address();
+  const port = typeof address === 'object' ? address?.port : config.server.port;
+  const host = isLoopback(config.server.host) ? 'localhost' : config.server.host;
+  const url = `http://${host.includes(':') ? `[${host}]` : host}:${port}`;
+  const out = context.stdout;
+  out.write(`${paint(out, 'bold', 'Plenum')} ${context.version} listens on ${url}/v1\n`);
+  for (const { model, device } of node.status()) {
+    const context = `${model.contextTokens} tokens × ${model.parallel} streams`;
+    const words = model.synthetic ? '; its words are random' : '';
+    const state = model.state === 'ready' ? (device ?? '') : (model.reason ?? model.state);
+    out.write(`  ${model.id}: ${model.description}, ${context}, ${state}${words}\n`);
+  }
+  const body = `'{"model":"${node.models()[0]?.id}","messages":[{"role":"user","content":"Hello"}]}'`;
+  const auth = config.server.apiKeys.length === 0 ? '' : ` -H "Authorization: Bearer $KEY"`;
+  out.write(
+    `Try it:  curl ${url}/v1/chat/completions -H 'content-type: application/json'${auth} -d ${body}\n`,
+  );
+  out.write(`Read:    ${url}/docs    Stop: Ctrl-C (${formatMillis(config.drainMs)} to finish)\n`);
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
