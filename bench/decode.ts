@@ -1,10 +1,11 @@
 /**
  * Decode throughput of one stream and of several, against llama.cpp's server: distinct prompts,
- * greedy, no end of text. The rate counts only the time in which every stream is producing; the
- * whole rate, prefill included, stands beside it.
+ * greedy, no end of text. Two rates: of decoding alone, from the moment at which every stream
+ * produces (a server may let some wait for others' prompts) until each has produced so many tokens
+ * more; and of the whole, from the first request to the last token, prefill included.
  */
 import { compare } from './lib/compare.ts';
-import { decodeRate, runStream, wholeRate } from './lib/load.ts';
+import { decodeRate, runStream, type StreamRun, wholeRate } from './lib/load.ts';
 import { benchOptions, markdownTable, printResult, wholeNumber } from './lib/options.ts';
 import { promptTokens } from './lib/prompts.ts';
 import type { RunningServer } from './lib/servers.ts';
@@ -25,6 +26,12 @@ const streamCounts = (options.more.streams ?? '')
 const promptLength = wholeNumber(options.more.prompt, '--prompt');
 const generated = wholeNumber(options.more.generate, '--generate');
 
+const shape = {
+  /** Streams that begin early go on until the last one has had its share. */
+  contextTokens: promptLength + 8 * generated,
+  parallel: Math.max(8, ...streamCounts),
+};
+
 interface Rates {
   readonly decode: number;
   readonly whole: number;
@@ -34,22 +41,44 @@ interface Rates {
 async function measure(server: RunningServer, repetition: number): Promise<Rates[]> {
   const rates: Rates[] = [];
   for (const count of streamCounts) {
-    const seeds = Array.from({ length: count }, (_, i) => repetition * 10_000 + count * 100 + i);
-    const prompts = await Promise.all(
-      seeds.map((seed) => promptTokens(server.url, promptLength, seed)),
+    const seed = repetition * 10_000 + count * 100;
+    const decoding = await decodeTogether(server, await prompts(server, count, seed));
+    const whole = await Promise.all(
+      (await prompts(server, count, seed + 50)).map((prompt) =>
+        runStream(server.url, { prompt, maxTokens: generated }),
+      ),
     );
-    const runs = await Promise.all(
-      prompts.map((prompt) => runStream(server.url, { prompt, maxTokens: generated })),
-    );
-    rates.push({ decode: decodeRate(runs), whole: wholeRate(runs) });
+    rates.push({ decode: decodeRate(decoding), whole: wholeRate(whole) });
   }
   return rates;
 }
 
-const shape = {
-  contextTokens: promptLength + generated + 128,
-  parallel: Math.max(8, ...streamCounts),
-};
+function prompts(server: RunningServer, count: number, seed: number): Promise<number[][]> {
+  const seeds = Array.from({ length: count }, (_, i) => seed * 1000 + i);
+  return Promise.all(seeds.map((one) => promptTokens(server.url, promptLength, one)));
+}
+
+/** Runs that are ended when each has produced `generated` tokens beside all the others. */
+async function decodeTogether(
+  server: RunningServer,
+  tokens: readonly number[][],
+): Promise<StreamRun[]> {
+  const abort = new AbortController();
+  const pieces = tokens.map(() => 0);
+  const together = tokens.map(() => 0);
+  const onPiece = (i: number) => (): void => {
+    pieces[i] = (pieces[i] ?? 0) + 1;
+    if (pieces.every((count) => count > 0)) together[i] = (together[i] ?? 0) + 1;
+    if (together.every((count) => count > generated)) abort.abort();
+  };
+  const maxTokens = shape.contextTokens - promptLength;
+  return Promise.all(
+    tokens.map((prompt, i) =>
+      runStream(server.url, { prompt, maxTokens }, { signal: abort.signal, onPiece: onPiece(i) }),
+    ),
+  );
+}
+
 const { plenum, peer, facts } = await compare(options, shape, measure);
 
 const rows = streamCounts.flatMap((count, i) =>
