@@ -297,7 +297,7 @@ function declareContext(fn: Declare, llama: LibraryHandle) {
     decode: fn<[P, Batch], number>(llama, 'int32_t llama_decode(void *, llama_batch)'),
     synchronize: fn<[P], void>(llama, 'void llama_synchronize(void *)'),
     logits: fn<[P], P | null>(llama, 'void *llama_get_logits(void *)'),
-    memory: fn<[P], P>(llama, 'void *llama_get_memory(void *)'),
+    memory: fn<[P], P | null>(llama, 'void *llama_get_memory(void *)'),
     memoryClear: fn<[P, boolean], void>(llama, 'void llama_memory_clear(void *, bool)'),
     memoryRemove: fn<[P, number, number, number], boolean>(
       llama,

@@ -4,8 +4,8 @@
  * sampling from the logits. The event loop is free while a decode computes.
  */
 import { assert, defined } from '../../base/assert.ts';
-import { PlenumError } from '../../base/errors.ts';
 import type { RequestKey, StepPlan, StepResult } from '../../scheduler/plan.ts';
+import { checkBias } from '../bias.ts';
 import type {
   Engine,
   EngineFacts,
@@ -136,13 +136,3 @@ class LlamaEngine implements Engine {
 }
 
 const vocabFacts = ({ endOfGeneration, suppressed }: Vocab) => ({ endOfGeneration, suppressed });
-
-function checkBias(bias: readonly (readonly [number, number])[], vocabSize: number): void {
-  const wrong = bias.find(([token]) => !(token >= 0 && token < vocabSize));
-  if (wrong === undefined) return;
-  throw new PlenumError(
-    'invalid_request',
-    `logit_bias names token ${wrong[0]}; the model has tokens 0 to ${vocabSize - 1}`,
-    { param: 'logit_bias' },
-  );
-}

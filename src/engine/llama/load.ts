@@ -73,7 +73,7 @@ export async function loadNative(
   const model = await loadModel(library, { spec, gpuLayers, onProgress: options.onProgress });
   let free = (): void => binding.modelFree(model);
   try {
-    checkModel(binding, model, spec.path);
+    checkModel(binding, { model, path: spec.path });
     const sharesPrefixes = hasCells(binding, model);
     const threads = spec.threads ?? defaultThreads();
     const params = contextParams(binding, { spec, options, threads });
@@ -85,13 +85,15 @@ export async function loadNative(
       if (pool !== null) freeThreadpool(binding, pool.cpu, pool.pool);
       binding.modelFree(model);
     };
+    const memory: Pointer | null = binding.memory(context);
+    if (memory === null) throw unsupported(binding, { model, path: spec.path }, 'no KV cache');
     const layers = binding.modelLayers(model) + 1;
     const wanted = options.parallel + (options.prefixCache && sharesPrefixes ? CACHE_SEQS : 0);
     return {
       library,
       model,
       context,
-      memory: binding.memory(context),
+      memory,
       vocab: binding.modelVocab(model),
       threads,
       gpuLayers: gpuLayers < 0 ? layers : Math.min(gpuLayers, layers),
@@ -153,15 +155,30 @@ async function loadModel(
   );
 }
 
-function checkModel(binding: Binding, model: Pointer, path: string): void {
-  const unsupported = (what: string): PlenumError =>
-    new PlenumError('model_unsupported', `${what}; this engine runs models that generate text`, {
-      details: { path, architecture: readMeta(binding, model, 'general.architecture') },
-    });
-  if (!binding.modelHasDecoder(model)) throw unsupported('the model is an encoder only');
-  if (binding.modelHasEncoder(model)) throw unsupported('the model is an encoder and decoder');
-  if (binding.modelIsDiffusion(model)) throw unsupported('the model is a diffusion model');
-  if (binding.vocabSize(binding.modelVocab(model)) < 1) throw unsupported('it has no vocabulary');
+interface ModelFile {
+  readonly model: Pointer;
+  readonly path: string;
+}
+
+function checkModel(binding: Binding, file: ModelFile): void {
+  const { model } = file;
+  const { modelHasDecoder, modelHasEncoder, modelIsDiffusion } = binding;
+  if (!modelHasDecoder(model)) throw unsupported(binding, file, 'no decoder');
+  if (modelHasEncoder(model)) throw unsupported(binding, file, 'an encoder beside its decoder');
+  if (modelIsDiffusion(model)) throw unsupported(binding, file, 'diffusion in place of decoding');
+  if (binding.vocabSize(binding.modelVocab(model)) < 1) {
+    throw unsupported(binding, file, 'no vocabulary');
+  }
+}
+
+function unsupported(binding: Binding, { model, path }: ModelFile, what: string): PlenumError {
+  const architecture = readMeta(binding, model, 'general.architecture') ?? 'unknown';
+  return new PlenumError(
+    'model_unsupported',
+    `a model of architecture ${architecture} has ${what}; this engine runs models that generate ` +
+      'text token by token',
+    { details: { path, architecture } },
+  );
 }
 
 /** Recurrent and hybrid models keep a state per sequence; this one compresses its cells. */

@@ -59,7 +59,7 @@ export class NativeLog {
   }
 
   #add(text: string): void {
-    this.#lines.push(text.trimEnd().slice(0, LINE_CHARS_MAX));
+    this.#lines.push(text.replace(/\n+$/, '').slice(0, LINE_CHARS_MAX));
     if (this.#lines.length > LINES_MAX) this.#lines.shift();
   }
 

@@ -83,7 +83,8 @@ export function candidatesAfter(
   };
   const ends = fraction(mix(contextHash, 0x0e05)) < 1 / MEAN_LENGTH_TOKENS;
   if (range === null && ends) add(CONTROL.imEnd, contextHash);
-  for (let i = 0; i < CANDIDATES; i++) {
+  // Proposals repeat; the bound is for an unfinished character with few continuations.
+  for (let i = 0; candidates.length < CANDIDATES && i < 8 * CANDIDATES; i++) {
     const hash = mix(contextHash, i);
     if (range === null) add(proposal(hash, vocab), hash);
     else add(range[0] + Math.floor(fraction(hash) * (range[1] - range[0] + 1)), hash);
@@ -106,11 +107,15 @@ export function scoreOf(
 ): RawLogprob {
   const norm = logSumExp(candidates, options.vocabSize);
   const own = candidates.find((candidate) => candidate.token === token);
+  const top = candidates.slice(0, options.top);
+  for (let id = 0; top.length < Math.min(options.top, options.vocabSize); id++) {
+    if (!candidates.some((candidate) => candidate.token === id)) {
+      top.push({ token: id, logit: FLOOR_LOGIT });
+    }
+  }
   return {
     token,
     logprob: (own?.logit ?? FLOOR_LOGIT) - norm,
-    top: candidates
-      .slice(0, options.top)
-      .map((candidate) => ({ token: candidate.token, logprob: candidate.logit - norm })),
+    top: top.map(({ token: id, logit }) => ({ token: id, logprob: logit - norm })),
   };
 }

@@ -19,6 +19,7 @@ import type {
   StepResult,
 } from '../../scheduler/plan.ts';
 import type { SimSpec } from '../../wire/host.ts';
+import { checkBias } from '../bias.ts';
 import type {
   Engine,
   EngineFacts,
@@ -155,6 +156,7 @@ export class SimEngine implements Engine {
   open(request: RequestKey, options: OpenOptions): void {
     assert(!this.#closed, 'open after shutdown');
     assert(!this.#samplers.has(request), `request ${request} opened twice`);
+    checkBias(options.sampling.logitBias, this.facts.vocabSize);
     this.#samplers.set(request, new SimSampler(options.sampling, options.prompt));
   }
 

@@ -1,0 +1,111 @@
+import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { ensureSynthetic } from '../../model/synth.ts';
+import { CONTRACT_OPTIONS, describeEngineContract } from '../contract.ts';
+import { Driver } from '../contract-driver.ts';
+import type { Engine, EngineOptions } from '../port.ts';
+import { openLlamaEngine } from './engine.ts';
+import { probeDevices } from './native.ts';
+
+let dir: string;
+beforeAll(async () => {
+  dir = await mkdtemp(path.join(tmpdir(), 'plenum-engine-'));
+});
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+const SPEC = {
+  kind: 'llama',
+  threads: 1,
+  gpuLayers: 0,
+  cacheType: 'f16',
+  stepTokensMax: 512,
+} as const;
+
+async function openTiny(
+  options: EngineOptions = CONTRACT_OPTIONS,
+  model = 'synthetic:tiny',
+): Promise<Engine> {
+  return openLlamaEngine({ ...SPEC, path: await ensureSynthetic(model, dir) }, options);
+}
+
+describeEngineContract('llama', openTiny);
+
+describe('llama', () => {
+  it('says what it is made of', async () => {
+    const engine = await openTiny();
+    expect(engine.facts.engine).toBe('llama v0.4.0');
+    expect(engine.facts.device).toMatch(/^cpu \(.+\), 1 thread$/);
+    expect(engine.facts.synthetic).toBe(true);
+    expect(engine.facts.chatTemplate).toContain('im_start');
+    expect(engine.stats().weightsBytes).toBeGreaterThan(1e6);
+    await engine.shutdown();
+  });
+
+  it('shares prefixes of a sliding-window model beyond its window', async () => {
+    const options = { ...CONTRACT_OPTIONS, contextTokens: 512 };
+    const engine = await openTiny(options, 'synthetic:tiny-swa');
+    const driver = new Driver(engine);
+    const prompt = Int32Array.from({ length: 200 }, (_, i) => (i * 7) % 256);
+    const alone = await driver.alone({ prompt, seq: 0, count: 8 });
+    await driver.keep({ prompt, seq: 5, count: 100 });
+    const share = { from: 5, count: 20 };
+    expect((await driver.alone({ prompt, seq: 1, count: 8, share })).tokens).toEqual(alone.tokens);
+    await engine.shutdown();
+  });
+
+  it('scores a prompt that is longer than the rows of one decode', async () => {
+    const engine = await openTiny();
+    const driver = new Driver(engine);
+    const prompt = Int32Array.from({ length: 150 }, (_, i) => (i * 11) % 256);
+    const run = { prompt, seq: 0, count: 1, scorePrompt: true };
+    const { scores, tokens } = await driver.alone(run);
+    expect(scores.flatMap((part) => part.scores.map(({ token }) => token))).toEqual([
+      ...prompt.subarray(1),
+    ]);
+    expect(tokens).toEqual((await driver.alone({ ...run, scorePrompt: false })).tokens);
+    await engine.shutdown();
+  });
+
+  it('computes with several threads and an 8-bit cache', async () => {
+    const file = await ensureSynthetic('synthetic:tiny', dir);
+    const spec = { ...SPEC, path: file, threads: 2, cacheType: 'q8_0' } as const;
+    const engine = await openLlamaEngine(spec, CONTRACT_OPTIONS);
+    const driver = new Driver(engine);
+    const { tokens } = await driver.alone({ prompt: Int32Array.of(80, 81), seq: 0, count: 4 });
+    expect(tokens).toHaveLength(4);
+    expect(engine.facts.device).toMatch(/2 threads$/);
+    await engine.shutdown();
+  });
+
+  it('quotes the library when a file cannot be loaded', async () => {
+    const foreign = path.join(dir, 'foreign.gguf');
+    await writeFile(foreign, 'this is not a model, though it is long enough to have a header');
+    await expect(
+      openLlamaEngine({ ...SPEC, path: foreign }, CONTRACT_OPTIONS),
+    ).rejects.toMatchObject({ code: 'load_failed', message: expect.stringMatching(/magic/) });
+    const cut = path.join(dir, 'cut.gguf');
+    await writeFile(cut, '');
+    await truncate(cut, 100);
+    const failed = openLlamaEngine({ ...SPEC, path: cut }, CONTRACT_OPTIONS);
+    await expect(failed).rejects.toMatchObject({ code: 'load_failed' });
+  });
+
+  it('refuses an encoder and options that cannot work', async () => {
+    await expect(openTiny(CONTRACT_OPTIONS, 'synthetic:tiny-bert')).rejects.toMatchObject({
+      code: 'model_unsupported',
+    });
+    const few = openTiny({ ...CONTRACT_OPTIONS, cells: 100 });
+    await expect(few).rejects.toMatchObject({ code: 'load_failed' });
+    const many = openTiny({ ...CONTRACT_OPTIONS, parallel: 257 });
+    await expect(many).rejects.toThrow(/parallel is 257/);
+  });
+
+  it('finds devices without a model', () => {
+    const probe = probeDevices();
+    expect(probe.version).toBe('0.4.0-dev');
+    expect(probe.devices.length).toBeGreaterThan(0);
+    expect(probe.cpuVariant).not.toBe('unknown');
+  });
+});

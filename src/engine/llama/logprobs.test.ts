@@ -1,0 +1,51 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { argmax, scoreRow } from './logprobs.ts';
+
+const rows = fc
+  .array(fc.float({ min: -80, max: 80, noNaN: true }), { minLength: 1, maxLength: 300 })
+  .map((values) => Float32Array.from(values));
+
+/** The plain way: exponentiate everything, sort everything. */
+function naive(row: Float32Array, top: number): { token: number; logprob: number }[] {
+  const max = Math.max(...row);
+  const norm = max + Math.log(row.reduce((sum, logit) => sum + Math.exp(logit - max), 0));
+  return [...row]
+    .map((logit, token) => ({ token, logit, logprob: logit - norm }))
+    .sort((a, b) => b.logit - a.logit || a.token - b.token)
+    .slice(0, top);
+}
+
+describe('scoreRow', () => {
+  it('agrees with a full softmax and a full sort', () => {
+    fc.assert(
+      fc.property(rows, fc.integer({ min: 0, max: 25 }), fc.nat(), (row, top, pick) => {
+        const token = pick % row.length;
+        const score = scoreRow(row, token, top);
+        const expected = naive(row, top);
+        expect(score.top.map((entry) => entry.token)).toEqual(expected.map((e) => e.token));
+        for (const [i, entry] of score.top.entries()) {
+          expect(entry.logprob).toBeCloseTo(expected[i]?.logprob ?? 0, 6);
+        }
+        const own = naive(row, row.length).find((entry) => entry.token === token);
+        expect(score.logprob).toBeCloseTo(own?.logprob ?? 0, 6);
+      }),
+    );
+  });
+
+  it('gives minus infinity to what cannot happen', () => {
+    const row = Float32Array.of(0, Number.NEGATIVE_INFINITY, 0);
+    expect(scoreRow(row, 1, 1).logprob).toBe(Number.NEGATIVE_INFINITY);
+    expect(scoreRow(row, 0, 1).logprob).toBeCloseTo(Math.log(0.5), 12);
+  });
+});
+
+describe('argmax', () => {
+  it('finds the largest logit, of equals the first', () => {
+    fc.assert(
+      fc.property(rows, (row) => {
+        expect(argmax(row)).toBe(row.indexOf(Math.max(...row)));
+      }),
+    );
+  });
+});
