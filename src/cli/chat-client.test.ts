@@ -1,4 +1,4 @@
-/** The chat client against a server that frames its stream in every legal way, and in wrong ones. */
+/** The chat client against servers that frame a stream in every legal way, and in wrong ones. */
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PlenumError } from '../base/errors.ts';
@@ -43,7 +43,7 @@ async function failure(promise: Promise<unknown>): Promise<PlenumError> {
   throw thrown;
 }
 
-/** Writes the bytes in pieces, each in a packet of its own as far as the system keeps them apart. */
+/** Writes the bytes in pieces, each in a packet of its own. */
 const inPieces = (pieces: readonly Uint8Array[]) =>
   fakeServer(async (response) => {
     startStream(response);
