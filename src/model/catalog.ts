@@ -72,6 +72,9 @@ export const CATALOG: readonly CatalogEntry[] = [STARTER];
 
 export const catalogNames: readonly string[] = CATALOG.map((entry) => entry.name);
 
-export function catalogEntry(name: string): CatalogEntry | null {
-  return CATALOG.find((entry) => entry.name === name) ?? null;
+export function catalogEntry(
+  name: string,
+  catalog: readonly CatalogEntry[] = CATALOG,
+): CatalogEntry | null {
+  return catalog.find((entry) => entry.name === name) ?? null;
 }

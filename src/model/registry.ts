@@ -7,7 +7,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, rm, stat, symlink } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { PlenumError, toPlenumError } from '../base/errors.ts';
-import { type CatalogEntry, catalogEntry } from './catalog.ts';
+import { CATALOG, type CatalogEntry, catalogEntry } from './catalog.ts';
 import { mismatchError } from './download.ts';
 import { TransferError } from './download-http.ts';
 import { type HubOptions, hubFiles, hubModel, hubSettings } from './hub.ts';
@@ -61,6 +61,8 @@ export interface EnsureOptions extends Omit<SourceContext, 'env'> {
   readonly cwd?: string | undefined;
   /** Asks the source again, although the model is stored. */
   readonly again?: boolean | undefined;
+  /** Default: `CATALOG`. A reference parses by the names of that one in any case. */
+  readonly catalog?: readonly CatalogEntry[] | undefined;
   /** Looks into a file; default: `inspectModel`. */
   readonly inspect?: ((path: string) => Promise<Inspected>) | undefined;
 }
@@ -71,6 +73,7 @@ interface Pull {
   readonly store: ModelStore;
   readonly context: SourceContext;
   readonly again: boolean;
+  readonly catalog: readonly CatalogEntry[];
   readonly inspect: (path: string) => Promise<Inspected>;
 }
 
@@ -96,6 +99,7 @@ export async function ensureModel(
     store: new ModelStore(home),
     context: { ...options, env },
     again: options.again ?? false,
+    catalog: options.catalog ?? CATALOG,
     inspect: options.inspect ?? inspectModel,
   };
   const model = await resolveModel(pull, resolve(options.cwd ?? '.'));
@@ -189,7 +193,7 @@ type Remote = Exclude<Reference, { kind: 'local' | 'synthetic' }>;
 async function fetchModel(pull: Pull, reference: Remote): Promise<ModelRecord> {
   const { context, name } = pull;
   if (reference.kind === 'catalogue') {
-    const entry = catalogEntry(reference.name);
+    const entry = catalogEntry(reference.name, pull.catalog);
     if (entry === null) throw new PlenumError('reference_invalid', `${name} is not catalogued`);
     return fetchFromMirrors(pull, entry);
   }
@@ -235,8 +239,7 @@ async function fetchFromMirrors(pull: Pull, entry: CatalogEntry): Promise<ModelR
   const failures: string[] = [];
   for (const mirror of chosenMirrors(entry, context.env)) {
     try {
-      const settings = await hubSettings(mirror.kind === 'hub' ? context.env : {});
-      const source = mirrorSource(entry, mirror, settings, context);
+      const source = await mirrorSource(entry, mirror, context);
       context.onProgress?.({ kind: 'mirror', mirror: mirror.name, from: source.from });
       return await pullFrom(pull, source);
     } catch (error) {
