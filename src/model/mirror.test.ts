@@ -40,8 +40,8 @@ test('one member comes out of an archive, stored or deflated', async () => {
     { name: 'empty', content: Buffer.alloc(0) },
   ];
   const archive = zip(members, 'a comment at the end');
-  expect(await extract(archive, 'dir/stored.gguf')).toEqual(content);
-  expect(await extract(archive, 'dir/packed.gguf')).toEqual(content);
+  expect(content.equals(await extract(archive, 'dir/stored.gguf'))).toBe(true);
+  expect(content.equals(await extract(archive, 'dir/packed.gguf'))).toBe(true);
   expect(await extract(archive, 'empty')).toHaveLength(0);
   await expect(extract(archive, 'none')).rejects.toMatchObject({
     code: 'file_corrupt',
