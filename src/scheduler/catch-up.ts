@@ -2,8 +2,9 @@
  * The pass that lets sequences catch up (prompts, and tokens of preempted sequences) in the time
  * that the step has left beside those that decode.
  *
- * Order: the oldest first gets half of the time, so that no stream of short prompts starves it; then
- * the shortest remaining first, which gives the lowest mean TTFT; what is left goes to the oldest.
+ * Order: the oldest first gets half of the time and of the step's tokens, so that no stream of short
+ * prompts starves it; then the shortest remaining first, which gives the lowest mean TTFT; what is
+ * left goes to the oldest.
  */
 import { chunkWithin } from './budget.ts';
 import type { StepDraft } from './draft.ts';
@@ -41,23 +42,38 @@ export function planCatchUp(
   const budgetMs = draft.isEmpty
     ? CATCH_UP_STEP_MS_MAX
     : (terms.stepTargetMs ?? AUTO_STEP_FACTOR * decodeMs);
-  const grow = (s: Sequence, limitMs: number): void => addChunk(draft, s, limitMs, terms);
-  if (behind.length > 1) grow(oldest, decodeMs + (budgetMs - decodeMs) / 2);
-  if (!draft.has(oldest)) grow(oldest, budgetMs);
+  const whole = { budgetMs, room: draft.room };
+  const half = {
+    budgetMs: decodeMs + (budgetMs - decodeMs) / 2,
+    room: Math.ceil(draft.room / 2),
+  };
+  const grow = (s: Sequence, limit: Limit): void => addChunk(draft, s, { ...limit, terms });
+  if (behind.length > 1) grow(oldest, half);
+  if (!draft.has(oldest)) grow(oldest, whole);
   if (!draft.has(oldest)) addReserved(draft, oldest, { count: CHUNK_TOKENS_MIN, terms });
   const rest = behind.slice(1).sort((a, b) => a.remaining - b.remaining || a.key - b.key);
-  for (const s of rest) grow(s, budgetMs);
-  grow(oldest, budgetMs);
+  for (const s of rest) grow(s, whole);
+  grow(oldest, whole);
 }
 
-function addChunk(draft: StepDraft, s: Sequence, budgetMs: number, terms: CatchUpTerms): void {
+/** What a chunk may take: the step's time with it, and tokens. */
+interface Limit {
+  readonly budgetMs: number;
+  readonly room: number;
+}
+
+function addChunk(
+  draft: StepDraft,
+  s: Sequence,
+  { budgetMs, room, terms }: Limit & { readonly terms: CatchUpTerms },
+): void {
   if (s.seq === null || s.ending !== null) return;
   const taken = draft.lengthOf(s);
   const chunk = chunkWithin(terms.time, {
     shape: draft.shape,
     start: s.computed + taken,
     remaining: sliceMax(s) - taken,
-    room: draft.room,
+    room: Math.min(room, draft.room),
     budgetMs,
   });
   addReserved(draft, s, { count: chunk, terms });
@@ -67,7 +83,7 @@ function addChunk(draft: StepDraft, s: Sequence, budgetMs: number, terms: CatchU
 function addReserved(
   draft: StepDraft,
   s: Sequence,
-  wanted: { count: number; terms: CatchUpTerms },
+  wanted: { readonly count: number; readonly terms: CatchUpTerms },
 ): void {
   const count = Math.min(wanted.count, sliceMax(s) - draft.lengthOf(s), draft.room);
   const granted = count > 0 ? wanted.terms.reserve(s, count) : 0;

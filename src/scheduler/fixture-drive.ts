@@ -85,6 +85,14 @@ export class Drive {
       assert(!this.ends.has(slice.request), `drive: computing ended request ${slice.request}`);
     }
     options.inFlight?.();
+    const live = [...this.started.keys()].filter((k) => !this.ends.has(k));
+    const oldest = Math.min(...live);
+    if (step.slices.length > 0) {
+      assert(
+        step.slices.some((x) => x.request === oldest),
+        `drive: oldest ${oldest} not fed`,
+      );
+    }
     const short = options.noCells === true || !this.#fits(step);
     this.#settle(step, short && step.slices.length > 0);
     return step;
