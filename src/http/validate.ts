@@ -53,10 +53,14 @@ export function toRequestError(issues: readonly Issue[], context: Context): Plen
   }
   if (chosen.code === 'unrecognized_keys') return unknownParameter(chosen, context);
   const param = formatPath(chosen.path);
-  if (chosen.params?.code === UNSUPPORTED) {
-    return new PlenumError(UNSUPPORTED, `'${param}': ${chosen.message}. Leave it out.`, { param });
-  }
   const value = valueAt(context.data, chosen.path);
+  if (chosen.params?.code === UNSUPPORTED) {
+    return new PlenumError(
+      UNSUPPORTED,
+      `'${param}' is refused: ${chosen.message}; got ${show(value)}.`,
+      { param },
+    );
+  }
   const message =
     value === undefined
       ? `'${param}' is missing; it ${chosen.message}.`

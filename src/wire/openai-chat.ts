@@ -26,7 +26,7 @@ const partType = z
     error: PART_TYPE_ERROR,
   })
   .refine((type) => type === 'text', {
-    error: 'is not supported yet: only text parts are',
+    error: 'only text parts are supported yet',
     params: { code: UNSUPPORTED },
   });
 
@@ -52,7 +52,7 @@ function messageSchema(limits: RequestLimits) {
       role: z
         .enum(ROLES, { error: "must be 'system', 'developer', 'user' or 'assistant'" })
         .refine((role) => role !== 'tool' && role !== 'function', {
-          error: 'of this kind is not supported yet: tool calling is missing',
+          error: 'tool calling is not supported yet, and messages of this role are a part of it',
           params: { code: UNSUPPORTED },
         }),
       content: z.union(

@@ -51,7 +51,10 @@ export const isOneOf =
 export function unsupported(what: string, neutral: Neutral = isNull) {
   return z
     .unknown()
-    .refine(neutral, { error: `${what} is not supported yet`, params: { code: UNSUPPORTED } })
+    .refine(neutral, {
+      error: `${what} is not supported yet; leave it out`,
+      params: { code: UNSUPPORTED },
+    })
     .optional()
     .meta({ description: `Not supported yet (${what}); refused unless it asks for nothing.` });
 }
@@ -72,7 +75,8 @@ export const TOKEN_LIST_JSON = {
 function stopField(limits: RequestLimits) {
   const { stopStringsMax, stopStringCharsMax } = limits;
   const error = `must be a string or a list of at most ${stopStringsMax} strings, each of 1 to ${stopStringCharsMax} characters`;
-  const one = z.string({ error }).min(1, { error }).max(stopStringCharsMax, { error });
+  const length = { error: `must be a string of 1 to ${stopStringCharsMax} characters` };
+  const one = z.string(length).min(1, length).max(stopStringCharsMax, length);
   return z
     .union([one, z.array(one, { error }).max(stopStringsMax, { error })], { error })
     .nullish()

@@ -1,0 +1,412 @@
+import { expect, test } from 'vitest';
+import { chatChunkSchema, chatResponseSchema } from '../wire/openai-chat.ts';
+import type { ClientRequest } from './backend.ts';
+import {
+  accepted,
+  delta,
+  FixtureBackend,
+  finished,
+  refusal,
+  started,
+  tokenLogprob,
+} from './fixture-backend.ts';
+import { events, fixtureServer } from './fixture-server.ts';
+
+const messages = [{ role: 'user', content: 'hi' }];
+const CHAT = '/v1/chat/completions';
+
+async function requestFor(body: object): Promise<ClientRequest> {
+  const server = fixtureServer();
+  const reply = await server.post(CHAT, { messages, ...body });
+  expect(reply.statusCode, reply.body).toBe(200);
+  const [generation] = server.backend.generations;
+  if (generation === undefined) throw new Error('nothing reached the backend');
+  return generation.request;
+}
+
+async function refused(body: object) {
+  const server = fixtureServer();
+  const reply = await server.post(CHAT, { messages, ...body });
+  expect(server.backend.generations).toEqual([]);
+  return { status: reply.statusCode, ...reply.json().error };
+}
+
+test('a whole reply has exactly the fields of OpenAI', async () => {
+  const reply = await fixtureServer().post(CHAT, { model: 'tiny', messages });
+  const body = chatResponseSchema.parse(reply.json());
+  expect(body.id).toMatch(/^chatcmpl-[0-9a-f]{24}$/);
+  expect(body.model).toBe('org/tiny:Q4');
+  expect(body.choices).toEqual([
+    {
+      index: 0,
+      message: { role: 'assistant', content: 'Hello world', refusal: null },
+      logprobs: null,
+      finish_reason: 'stop',
+    },
+  ]);
+  expect(body.usage).toMatchObject({
+    prompt_tokens: 7,
+    completion_tokens: 2,
+    total_tokens: 9,
+    prompt_tokens_details: { cached_tokens: 3 },
+  });
+  expect(reply.headers['server-timing']).toMatch(
+    /^queue;dur=1\.5, prefill;dur=20\.0, cached;desc="3", decode;dur=30\.0, total;dur=[\d.]+$/,
+  );
+});
+
+test('defaults are the ones of OpenAI and what it lacks is neutral', async () => {
+  const request = await requestFor({});
+  expect(request).toMatchObject({
+    model: 'org/tiny:Q4',
+    maxTokens: null,
+    stop: [],
+    promptLogprobs: null,
+    deadlineMs: null,
+    prompt: { kind: 'chat', messages: [{ role: 'user', content: 'hi' }], templateArgs: {} },
+    sampling: {
+      temperature: 1,
+      topP: 1,
+      topK: 0,
+      minP: 0,
+      seed: null,
+      frequencyPenalty: 0,
+      presencePenalty: 0,
+      repeatPenalty: 1,
+      repeatLastN: 64,
+      logitBias: [],
+      ignoreEos: false,
+      logprobs: null,
+    },
+  });
+});
+
+test('every field reaches the backend', async () => {
+  const request = await requestFor({
+    temperature: 0.5,
+    top_p: 0.9,
+    top_k: 40,
+    min_p: 0.05,
+    repetition_penalty: 1.1,
+    repeat_last_n: -1,
+    frequency_penalty: -2,
+    presence_penalty: 2,
+    logit_bias: { '15': -100, '16': 3.5 },
+    seed: 42,
+    stop: ['a', 'b'],
+    max_completion_tokens: 9,
+    ignore_eos: true,
+    logprobs: true,
+    top_logprobs: 20,
+    deadline_ms: 5000,
+    chat_template_kwargs: { enable_thinking: false },
+  });
+  expect(request).toMatchObject({
+    maxTokens: 9,
+    stop: ['a', 'b'],
+    deadlineMs: 5000,
+    prompt: { templateArgs: { enable_thinking: false } },
+    sampling: {
+      temperature: 0.5,
+      topP: 0.9,
+      topK: 40,
+      minP: 0.05,
+      repeatPenalty: 1.1,
+      repeatLastN: -1,
+      frequencyPenalty: -2,
+      presencePenalty: 2,
+      logitBias: [
+        [15, -100],
+        [16, 3.5],
+      ],
+      seed: 42,
+      ignoreEos: true,
+      logprobs: 20,
+    },
+  });
+});
+
+test('text parts are joined and developer is system', async () => {
+  const { prompt } = await requestFor({
+    messages: [
+      { role: 'developer', content: 'be brief' },
+      {
+        role: 'user',
+        name: 'ann',
+        content: [
+          { type: 'text', text: 'a' },
+          { type: 'text', text: 'b' },
+        ],
+      },
+      { role: 'assistant', content: 'c', refusal: null, tool_calls: [], annotations: [] },
+    ],
+  });
+  expect(prompt).toMatchObject({
+    messages: [
+      { role: 'system', content: 'be brief' },
+      { role: 'user', content: 'a\nb', name: 'ann' },
+      { role: 'assistant', content: 'c' },
+    ],
+  });
+});
+
+test('values that ask for nothing are accepted, as official clients send them', async () => {
+  await requestFor({
+    tools: [],
+    tool_choice: 'none',
+    parallel_tool_calls: true,
+    functions: null,
+    response_format: { type: 'text' },
+    modalities: ['text'],
+    audio: null,
+    prediction: null,
+    service_tier: 'auto',
+    store: false,
+    metadata: { a: 'b' },
+    user: 'u',
+    safety_identifier: 's',
+    prompt_cache_key: 'k',
+    stop: null,
+    temperature: null,
+    logit_bias: null,
+    max_tokens: null,
+    seed: null,
+    stream: null,
+    stream_options: null,
+    logprobs: null,
+    top_logprobs: null,
+    n: null,
+    best_of: 1,
+    verbosity: 'medium',
+  });
+});
+
+test.each([
+  ['tools', [{ type: 'function' }]],
+  ['tool_choice', 'required'],
+  ['functions', [{}]],
+  ['response_format', { type: 'json_object' }],
+  ['modalities', ['text', 'audio']],
+  ['audio', {}],
+  ['prediction', {}],
+  ['web_search_options', {}],
+  ['service_tier', 'flex'],
+  ['store', true],
+  ['reasoning_effort', 'high'],
+  ['best_of', 2],
+  ['grammar', 'root ::= "a"'],
+  ['mirostat', 2],
+])('%s is refused by name as not supported', async (param, value) => {
+  const error = await refused({ [param]: value });
+  expect(error).toMatchObject({ status: 400, code: 'unsupported_parameter', param });
+  expect(error.message).toContain(param);
+});
+
+test.each([
+  [{ role: 'user', content: [{ type: 'image_url', image_url: { url: 'x' } }] }],
+  [{ role: 'user', content: [{ type: 'input_audio', input_audio: {} }] }],
+  [{ role: 'tool', content: 'x', tool_call_id: 'y' }],
+  [{ role: 'assistant', content: 'x', tool_calls: [{}] }],
+])('a message that needs more than text is refused by name: %j', async (message) => {
+  const error = await refused({ messages: [message] });
+  expect(error).toMatchObject({ status: 400, code: 'unsupported_parameter' });
+  expect(error.param).toMatch(/^messages\[0\]\./);
+});
+
+test.each([
+  [{ temperature: 2.1 }, 'temperature', 'from 0 to 2'],
+  [{ temperature: '1' }, 'temperature', '"1"'],
+  [{ top_p: -0.1 }, 'top_p', 'from 0 to 1'],
+  [{ top_k: 1.5 }, 'top_k', 'whole number'],
+  [{ min_p: 2 }, 'min_p', 'from 0 to 1'],
+  [{ frequency_penalty: 3 }, 'frequency_penalty', 'from -2 to 2'],
+  [{ presence_penalty: -3 }, 'presence_penalty', 'from -2 to 2'],
+  [{ repeat_penalty: 0 }, 'repeat_penalty', '0.01'],
+  [{ repeat_penalty: 1.1, repetition_penalty: 1.2 }, 'repeat_penalty', 'contradict'],
+  [{ repeat_last_n: -2 }, 'repeat_last_n', 'from -1'],
+  [{ logit_bias: { '1': 101 } }, 'logit_bias.1', 'from -100 to 100'],
+  [{ logit_bias: { one: 1 } }, 'logit_bias.one', 'token ids'],
+  [{ logit_bias: [1] }, 'logit_bias', 'token ids'],
+  [{ seed: 1.5 }, 'seed', 'whole number'],
+  [{ n: 0 }, 'n', 'from 1 to 16'],
+  [{ n: 17 }, 'n', 'from 1 to 16'],
+  [{ stop: [''] }, 'stop[0]', '1 to 256'],
+  [{ stop: 3 }, 'stop', 'at most 16 strings'],
+  [{ stop: [1] }, 'stop[0]', '1 to 256'],
+  [{ stop: 'x'.repeat(257) }, 'stop', 'of 257 characters'],
+  [{ max_tokens: 0 }, 'max_completion_tokens', 'at least 1'],
+  [{ max_tokens: -2 }, 'max_tokens', 'from 1'],
+  [{ max_tokens: 1, max_completion_tokens: 2 }, 'max_tokens', 'contradict'],
+  [{ logprobs: 1 }, 'logprobs', 'true or false'],
+  [{ logprobs: true, top_logprobs: 21 }, 'top_logprobs', 'from 0 to 20'],
+  [{ top_logprobs: 1 }, 'top_logprobs', 'logprobs'],
+  [{ stream_options: { include_usage: true } }, 'stream_options', 'stream'],
+  [{ deadline_ms: 0 }, 'deadline_ms', 'from 1'],
+  [{ model: '' }, 'model', 'name of a model'],
+  [{ messages: [] }, 'messages', '1 to 4096'],
+  [{ messages: 'hi' }, 'messages', 'list'],
+  [{ messages: [{ role: 'user' }] }, 'messages[0].content', 'missing'],
+  [{ messages: [{ role: 'king', content: 'x' }] }, 'messages[0].role', '"king"'],
+  [{ messages: [{ role: 'user', content: [] }] }, 'messages[0].content', 'list'],
+  [{ messages: [3] }, 'messages[0]', 'object'],
+])('out of range is refused with field, value and range: %j', async (body, param, words) => {
+  const error = await refused(body);
+  expect(error).toMatchObject({ status: 400, code: 'invalid_request', param });
+  expect(error.message).toContain(words);
+});
+
+test('unknown fields are refused with the nearest known one, at every level', async () => {
+  expect(await refused({ temprature: 1 })).toMatchObject({
+    code: 'unknown_parameter',
+    param: 'temprature',
+    message: "Unknown parameter 'temprature'. Did you mean 'temperature'?",
+  });
+  const nested = { messages: [{ role: 'user', content: [{ type: 'text', text: 'a', txt: 1 }] }] };
+  expect((await refused(nested)).message).toContain("'messages[0].content[0].text'");
+  expect(
+    (await refused({ stream: true, stream_options: { include_usge: true } })).message,
+  ).toContain("'stream_options.include_usage'");
+});
+
+test('a stream is role, deltas, finish reason, [DONE]', async () => {
+  const reply = await fixtureServer().post(CHAT, { messages, stream: true });
+  expect(reply.headers['content-type']).toBe('text/event-stream; charset=utf-8');
+  expect(reply.headers['server-timing']).toMatch(/^queue;dur=1\.5, prefill;dur=.*cached;desc="3"$/);
+  const list = events(reply.body);
+  expect(list.pop()).toBe('[DONE]');
+  const chunks = list.map((chunk) => chatChunkSchema.parse(chunk));
+  expect(new Set(chunks.map((chunk) => chunk.id)).size).toBe(1);
+  expect(chunks.map((chunk) => [chunk.choices[0]?.delta, chunk.choices[0]?.finish_reason])).toEqual(
+    [
+      [{ role: 'assistant', content: '', refusal: null }, null],
+      [{ content: 'Hello' }, null],
+      [{ content: ' world' }, null],
+      [{}, 'stop'],
+    ],
+  );
+  expect(chunks.every((chunk) => !('usage' in chunk))).toBe(true);
+});
+
+test('include_usage adds one chunk without choices and null before it', async () => {
+  const body = { messages, stream: true, stream_options: { include_usage: true } };
+  const reply = await fixtureServer().post(CHAT, body);
+  const chunks = events(reply.body)
+    .slice(0, -1)
+    .map((chunk) => chatChunkSchema.parse(chunk));
+  const last = chunks.pop();
+  expect(last?.choices).toEqual([]);
+  expect(last?.usage?.total_tokens).toBe(9);
+  expect(chunks.map((chunk) => chunk.usage)).toEqual([null, null, null, null]);
+});
+
+test('n choices differ by seed, interleave by index and count their prompt once', async () => {
+  const backend = new FixtureBackend({ script: () => undefined });
+  const server = fixtureServer({ backend });
+  const pending = server.post(CHAT, {
+    messages,
+    n: 2,
+    seed: 5,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  await expect.poll(() => backend.generations.length).toBe(2);
+  const [first, second] = backend.generations;
+  expect(backend.generations.map((one) => one.request.sampling.seed)).toEqual([5, 6]);
+  first?.push(accepted(), started(0), delta('a'));
+  second?.push(accepted(), started(6), delta('b'));
+  first?.push(delta('c'), finished('length', { cachedTokens: 0 }));
+  second?.push(finished('stop', { cachedTokens: 6 }));
+  const chunks = events((await pending).body)
+    .slice(0, -1)
+    .map((chunk) => chatChunkSchema.parse(chunk));
+  const text = (index: number) =>
+    chunks
+      .flatMap((chunk) => chunk.choices)
+      .filter((choice) => choice.index === index)
+      .map((choice) => choice.delta.content ?? choice.finish_reason)
+      .join('|');
+  expect(text(0)).toBe('|a|c|length');
+  expect(text(1)).toBe('|b|stop');
+  expect(chunks.at(-1)?.usage).toMatchObject({
+    prompt_tokens: 7,
+    completion_tokens: 4,
+    prompt_tokens_details: { cached_tokens: 0 },
+  });
+});
+
+test('logprobs have token, bytes and alternatives, whole and streamed', async () => {
+  const score = tokenLogprob('é', Number.NEGATIVE_INFINITY, 2);
+  const backend = new FixtureBackend({
+    script: (generation) => generation.push(accepted(), started(), delta('é', [score]), finished()),
+  });
+  const server = fixtureServer({ backend });
+  const body = { messages, logprobs: true, top_logprobs: 2 };
+  const whole = chatResponseSchema.parse((await server.post(CHAT, body)).json());
+  const expected = {
+    token: 'é',
+    logprob: -9999,
+    bytes: [195, 169],
+    top_logprobs: [
+      { token: 'é0', logprob: -9999, bytes: [195, 169, 48] },
+      { token: 'é1', logprob: -9999, bytes: [195, 169, 49] },
+    ],
+  };
+  expect(whole.choices[0]?.logprobs).toEqual({ content: [expected], refusal: null });
+  const stream = await server.post(CHAT, { ...body, stream: true });
+  const chunk = chatChunkSchema.parse(events(stream.body)[1]);
+  expect(chunk.choices[0]?.logprobs).toEqual({ content: [expected], refusal: null });
+});
+
+test('a refusal before the first event is a status with Retry-After, also for streams', async () => {
+  const backend = new FixtureBackend({
+    script: (generation) => generation.push(refusal('queue_full', 2100)),
+  });
+  for (const stream of [false, true]) {
+    const reply = await fixtureServer({ backend }).post(CHAT, { messages, stream });
+    expect(reply.statusCode).toBe(429);
+    expect(reply.headers['retry-after']).toBe('3');
+    expect(reply.json().error).toEqual({
+      message: 'fixture: queue_full',
+      type: 'rate_limit_error',
+      param: null,
+      code: 'queue_full',
+    });
+  }
+});
+
+test('a failure after the first event ends the stream with an error and no [DONE]', async () => {
+  const backend = new FixtureBackend({
+    script: (generation) =>
+      generation.push(accepted(), started(), delta('He'), refusal('host_crashed')),
+  });
+  const server = fixtureServer({ backend });
+  // The events of one turn would fail before the head is sent; hold the failure back.
+  backend.script = (generation) => generation.push(accepted(), started(), delta('He'));
+  const pending = server.post(CHAT, { messages, stream: true });
+  await expect.poll(() => backend.generations.length).toBe(1);
+  await new Promise((resolve) => setImmediate(resolve));
+  backend.generations[0]?.push(refusal('host_crashed'));
+  const list = events((await pending).body);
+  expect(list.at(-1)).toEqual({
+    error: {
+      message: 'fixture: host_crashed',
+      type: 'server_error',
+      param: null,
+      code: 'host_crashed',
+    },
+  });
+  expect(list).not.toContain('[DONE]');
+});
+
+test('one choice that fails fails the request and cancels the others', async () => {
+  const backend = new FixtureBackend();
+  backend.script = (generation) =>
+    generation.push(
+      ...(backend.generations.length === 1
+        ? [accepted(), started(), delta('a')]
+        : [refusal('queue_full', 1)]),
+    );
+  const reply = await fixtureServer({ backend }).post(CHAT, { messages, n: 2 });
+  expect(reply.statusCode).toBe(429);
+  expect(backend.generations.every((one) => one.ended)).toBe(true);
+});

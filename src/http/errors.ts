@@ -1,0 +1,164 @@
+/**
+ * Every error that leaves the front door, in one shape: what routes throw, what Fastify finds, what
+ * the HTTP parser refuses, unknown paths and wrong methods. Faults of our own are logged, and a
+ * client gets the request id instead of their text.
+ */
+import type { Socket } from 'node:net';
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { type ErrorCode, PlenumError, toPlenumError } from '../base/errors.ts';
+import { nearest } from '../base/nearest.ts';
+import { errorBody } from './format.ts';
+import type { FrontDoor } from './front-door.ts';
+
+const RETRY_AFTER_MS_DEFAULT = 1000;
+
+/** Retry-After of 429 and 503, in whole seconds, at least one. */
+export function retryAfterSeconds(error: PlenumError): number | null {
+  const { status } = error.row;
+  if (status !== 429 && status !== 503) return null;
+  return Math.max(1, Math.ceil((error.retryAfterMs ?? RETRY_AFTER_MS_DEFAULT) / 1000));
+}
+
+export async function sendError(reply: FastifyReply, error: PlenumError): Promise<void> {
+  const retryAfter = retryAfterSeconds(error);
+  if (retryAfter !== null) reply.header('retry-after', String(retryAfter));
+  if (error.code === 'invalid_api_key') reply.header('www-authenticate', 'Bearer');
+  await reply
+    .code(error.row.status)
+    .header('content-type', 'application/json; charset=utf-8')
+    .send(JSON.stringify(errorBody(error)));
+}
+
+/** Fastify's own errors that a client can cause. */
+function fromFastify(error: FastifyError, door: FrontDoor): PlenumError | null {
+  const { bodyBytesMax } = door.config.limits;
+  switch (error.code) {
+    case 'FST_ERR_CTP_BODY_TOO_LARGE':
+      return new PlenumError(
+        'body_too_large',
+        `The body is longer than the limit of ${bodyBytesMax} bytes.`,
+        { details: { bodyBytesMax } },
+      );
+    case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
+      return new PlenumError(
+        'unsupported_media_type',
+        'The body must be sent with "content-type: application/json".',
+      );
+    case 'FST_ERR_CTP_INVALID_CONTENT_LENGTH':
+      return new PlenumError('invalid_request', 'The body is not as long as Content-Length says.');
+    case 'FST_ERR_BAD_URL':
+      return new PlenumError('invalid_request', 'The path is not a valid URL.');
+    case 'FST_ERR_MAX_PARAM_LENGTH':
+      return new PlenumError('not_found', 'The path is longer than any that exists.');
+    case 'ECONNRESET':
+    case 'ABORT_ERR':
+      return new PlenumError('client_closed', 'The client went away while it sent its request.');
+    default:
+      return null;
+  }
+}
+
+/** Anything thrown, as what the client is told; details of our own faults go to the log only. */
+export function toClientError(thrown: unknown, door: FrontDoor, requestId: string): PlenumError {
+  const isFastify = thrown instanceof Error && 'code' in thrown && !(thrown instanceof PlenumError);
+  const known = isFastify ? fromFastify(thrown as FastifyError, door) : null;
+  const error = known ?? toPlenumError(thrown);
+  if (error.code !== 'internal') return error;
+  door.telemetry.log.error({ id: requestId, err: error.cause ?? error }, 'internal error');
+  return new PlenumError(
+    'internal',
+    `The server has a fault; its log has the details under the request id ${requestId}.`,
+  );
+}
+
+/** Registers the handlers for errors, unknown paths and wrong methods. */
+export function installErrorHandlers(app: FastifyInstance, door: FrontDoor): void {
+  const methods = new Map<string, Set<string>>();
+  app.addHook('onRoute', (route) => {
+    if (route.url === '*') return;
+    const known = methods.get(route.url) ?? new Set();
+    for (const method of [route.method].flat()) known.add(method);
+    methods.set(route.url, known);
+  });
+  app.setErrorHandler(async (thrown: unknown, request, reply) => {
+    const error = toClientError(thrown, door, request.id);
+    request.exchange.code = error.code;
+    await sendError(reply, error);
+    return reply;
+  });
+  app.setNotFoundHandler((request, reply) => {
+    throw unknownPath(request, reply, methods);
+  });
+}
+
+function unknownPath(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  methods: ReadonlyMap<string, ReadonlySet<string>>,
+): PlenumError {
+  const path = request.url.split('?', 1)[0] ?? '';
+  const pattern = [...methods.keys()].find((url) =>
+    url.endsWith('*') ? path.startsWith(url.slice(0, -1)) : url === path,
+  );
+  if (pattern === undefined) {
+    const near = nearest(path.slice(0, 64), methods.keys());
+    const hint = near === null ? 'GET /docs lists them.' : `Did you mean ${near}?`;
+    return new PlenumError(
+      'not_found',
+      `There is no ${request.method} ${path.slice(0, 200)} here. ${hint}`,
+    );
+  }
+  const allowed = [...(methods.get(pattern) ?? [])].join(', ');
+  reply.header('allow', allowed);
+  return new PlenumError(
+    'method_not_allowed',
+    `${path.slice(0, 200)} takes ${allowed}, not ${request.method}.`,
+  );
+}
+
+const PARSER_ERRORS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
+  ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'The request was not complete in time.'],
+  HPE_HEADER_OVERFLOW: ['headers_too_large', 'The headers are longer than the limit.'],
+};
+const STATUS_TEXT: Readonly<Record<number, string>> = {
+  400: 'Bad Request',
+  408: 'Request Timeout',
+  431: 'Request Header Fields Too Large',
+};
+
+/** What the HTTP parser refuses never becomes a request: the answer is written by hand. */
+export function onClientError(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable || replyStarted(socket)) {
+    socket.destroy();
+    return;
+  }
+  const [code, message] = PARSER_ERRORS[error.code ?? ''] ?? [
+    'invalid_request',
+    'This is not a valid HTTP request.',
+  ];
+  const refusal = new PlenumError(code, message);
+  const body = JSON.stringify(errorBody(refusal));
+  const { status } = refusal.row;
+  socket.end(
+    [
+      `HTTP/1.1 ${status} ${STATUS_TEXT[status] ?? 'Error'}`,
+      'content-type: application/json; charset=utf-8',
+      `content-length: ${Buffer.byteLength(body)}`,
+      'connection: close',
+      '',
+      body,
+    ].join('\r\n'),
+    () => socket.destroy(),
+  );
+}
+
+/** True when a reply is already on its way on this socket; a second one would garble it. */
+function replyStarted(socket: Socket): boolean {
+  const message: unknown = Reflect.get(socket, '_httpMessage');
+  return (
+    typeof message === 'object' &&
+    message !== null &&
+    'headersSent' in message &&
+    message.headersSent === true
+  );
+}
