@@ -7,7 +7,7 @@
  * which `<|im_end|>` and the like are read as special tokens, also inside a user's text. So a
  * user's text can end its own turn. `findSpecials` reports that; `renderGuarded` prevents it.
  */
-import { Template } from '@huggingface/jinja';
+import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import { PlenumError } from '../base/errors.ts';
 import { type Clock, strftime } from './chat-template-time.ts';
 
@@ -164,8 +164,9 @@ class JinjaTemplate implements ChatTemplate {
 
   #run(messages: readonly TemplateMessage[], args: TemplateArgs, isGenerating: boolean): string {
     const { bosText, eosText, now } = this.#tokens;
-    const text = this.#template.render({
+    const variables: Record<string, unknown> = {
       ...args,
+      ...CONSTANTS,
       messages: messages.map(plain),
       add_generation_prompt: isGenerating,
       bos_token: bosText,
@@ -173,7 +174,11 @@ class JinjaTemplate implements ChatTemplate {
       raise_exception: raise,
       range: boundedRange,
       strftime_now: (format: unknown) => strftime(String(format), now),
-    });
+    };
+    // Not Template.render(): its own helpers are unbounded and cannot be replaced.
+    const environment = new Environment();
+    for (const [name, value] of Object.entries(variables)) environment.set(name, value);
+    const text = String(new Interpreter(environment).run(this.#template.parsed).value);
     if (text.length <= OUTPUT_CHARACTERS_MAX) return text;
     const sum = `${text.length} characters; at most ${OUTPUT_CHARACTERS_MAX} are allowed`;
     throw new PlenumError('template_failed', `The rendered prompt has ${sum}`);
@@ -207,7 +212,11 @@ function boundedRange(first: unknown, second?: unknown, third: unknown = 1): rea
   return Array.from({ length: Math.max(0, length) }, (_, i) => start + i * step);
 }
 
+/** Python's and Jinja's spellings. */
+const CONSTANTS = { true: true, false: false, none: null, True: true, False: false, None: null };
+
 const RESERVED: ReadonlySet<string> = new Set([
+  ...Object.keys(CONSTANTS),
   'messages',
   'add_generation_prompt',
   'bos_token',

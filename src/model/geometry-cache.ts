@@ -51,8 +51,8 @@ export function cacheBytes(geometry: ModelGeometry, types: CacheTypes = F16): Ca
 function vectorBytes(cacheType: CacheType, elements: number): number {
   const type: GgmlType | undefined = ggmlTypeByName(cacheType.toUpperCase());
   if (type === undefined || elements % type.blockSize !== 0) {
-    const blocks = type === undefined ? 'known' : `whole blocks of ${type.blockSize}`;
-    const message = `A KV cache of type ${cacheType} cannot hold vectors of ${elements}: not ${blocks}`;
+    const why = `they are not whole blocks of ${type?.blockSize ?? 0} numbers`;
+    const message = `A KV cache of type ${cacheType} cannot hold vectors of ${elements}: ${why}`;
     throw new PlenumError('model_unsupported', message);
   }
   return ggmlBytes(type, elements);

@@ -121,7 +121,7 @@ function shuffled<T>(items: readonly T[]): T[] {
 
 const WORDPIECE_CONTROL = ['[PAD]', '[UNK]', '[CLS]', '[SEP]', '[MASK]'] as const;
 
-/** In the engine's WordPiece a word's first piece begins with U+2581 and the others with nothing. */
+/** In the engine's WordPiece a word's first piece begins with U+2581, the others with nothing. */
 const WORD_START = '\u2581';
 
 /** WordPiece of `size` tokens: control, single characters at both places, then words. */
