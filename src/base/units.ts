@@ -19,7 +19,7 @@ export const tokens = (n: number): Tokens => n as Tokens;
 
 /** `1234567890` → `1.23 GB`: decimal, three significant digits. */
 export function formatBytes(n: number): string {
-  const steps = ['B', 'kB', 'MB', 'GB', 'TB'];
+  const steps = ['B', 'kB', 'MB', 'GB', 'TB', 'PB'];
   let value = n;
   let step = 0;
   while (Math.abs(value) >= 999.5 && step < steps.length - 1) {
@@ -31,6 +31,7 @@ export function formatBytes(n: number): string {
 
 /** `83000` → `1 min 23 s`, `1500` → `1.50 s`, `12.3` → `12.3 ms`. */
 export function formatMillis(ms: number): string {
-  if (ms >= 60_000) return `${Math.floor(ms / 60_000)} min ${Math.round((ms % 60_000) / 1000)} s`;
-  return ms >= 1000 ? `${(ms / 1000).toPrecision(3)} s` : `${Number(ms.toPrecision(3))} ms`;
+  const seconds = Math.round(ms / 1000);
+  if (ms >= 59_950) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+  return ms >= 999.5 ? `${(ms / 1000).toPrecision(3)} s` : `${Number(ms.toPrecision(3))} ms`;
 }

@@ -3,11 +3,13 @@
  * (reading the weights, launching kernels), a part per computed token with one knee (small batches
  * use other kernels than large ones), and a part per attended cell:
  *
- *   ms = fixed + small · min(tokens, KNEE) + token · tokens + attended · Σ cells attended to
+ *   ms = fixed + small · min(tokens, KNEE) + large · max(0, tokens - KNEE)
+ *      + attended · Σ cells attended to
  *
  * The newest steps of each size class are kept, so that hours of decoding do not make it forget what
  * a prompt costs. The fit minimises the relative error, outliers weigh less, and the first guess
- * counts as a few observations. Pure.
+ * counts as a few observations. No coefficient is negative, so that more work is never predicted to
+ * take less time: on a machine where eight sequences decode as fast as one, `small` is 0. Pure.
  */
 import { solveSymmetric } from './linear-solve.ts';
 
@@ -22,7 +24,7 @@ interface Shape {
   readonly attended: number;
 }
 
-type Coefficients = readonly [fixed: number, small: number, token: number, attended: number];
+type Coefficients = readonly [fixed: number, small: number, large: number, attended: number];
 
 interface Observation {
   readonly features: readonly number[];
@@ -42,6 +44,8 @@ const OUTLIER = 0.25;
 const REFIT_EVERY_FIRST = 4;
 const REFIT_EVERY = 32;
 const OBSERVATIONS_FIRST = 64;
+/** Each refit weighs outliers by the pass before it. */
+const PASSES = 2;
 
 export class OnlineStepTime {
   readonly #guess: Coefficients;
@@ -50,7 +54,8 @@ export class OnlineStepTime {
   #observations = 0;
 
   constructor(guess: StepTimeGuess) {
-    this.#guess = [guess.fixedMs, 0, guess.perTokenMs, guess.perAttendedMs];
+    const { fixedMs, perTokenMs, perAttendedMs } = guess;
+    this.#guess = [fixedMs, perTokenMs, perTokenMs, perAttendedMs];
     this.#fit = this.#guess;
   }
 
@@ -74,14 +79,21 @@ export class OnlineStepTime {
 
   #refit(): void {
     const samples = this.#classes.flat();
-    let fit = this.#solve(samples, this.#fit, [true, true, true, true]);
-    fit = this.#solve(samples, fit, [true, true, true, true]);
-    if (!isPhysical(fit)) fit = this.#solve(samples, fit, [true, false, true, true]);
-    if (!isPhysical(fit)) fit = this.#solve(samples, fit, [true, false, true, false]);
-    if (isPhysical(fit)) this.#fit = fit;
+    let fit = this.#fit;
+    for (let pass = 0; pass < PASSES; pass++) {
+      const free = [true, true, true, true];
+      let solved = this.#solve(samples, fit, free);
+      while (solved.some((value) => value < 0)) {
+        for (const [i, value] of solved.entries()) if (value < 0) free[i] = false;
+        solved = this.#solve(samples, fit, free);
+      }
+      if (!solved.every(Number.isFinite)) return;
+      fit = solved;
+    }
+    this.#fit = fit;
   }
 
-  /** Weighted least squares; a feature that is not free keeps its guessed coefficient. */
+  /** Weighted least squares; the coefficient of a feature that is not free is 0. */
   #solve(
     samples: readonly Observation[],
     reference: Coefficients,
@@ -91,17 +103,19 @@ export class OnlineStepTime {
     const matrix = Array.from({ length: n }, () => new Array<number>(n).fill(0));
     const right = new Array<number>(n).fill(0);
     for (const { features: x, measuredMs } of samples) {
-      const residual = Math.abs(dot(reference, x) - measuredMs) / measuredMs;
-      const weight = (residual > OUTLIER ? OUTLIER / residual : 1) / measuredMs ** 2;
+      const weight = huber(dot(reference, x), measuredMs) / measuredMs ** 2;
       accumulate(matrix, right, x, { weight, target: measuredMs });
     }
     for (const x of GUESS_SHAPES.map(features)) {
       const target = Math.max(1e-6, dot(this.#guess, x));
-      accumulate(matrix, right, x, { weight: GUESS_WEIGHT / target ** 2, target });
+      // Relative to what is known by now: a guess that was far too fast must not weigh the more.
+      const known = Math.max(target, dot(reference, x));
+      const weight = (GUESS_WEIGHT * huber(target, known)) / known ** 2;
+      accumulate(matrix, right, x, { weight, target });
     }
-    pinFixed(matrix, right, { free, values: this.#guess });
-    const [fixed = 0, small = 0, token = 0, attended = 0] = solveSymmetric(matrix, right);
-    return [fixed, small, token, attended];
+    for (const [i, isFree] of free.entries()) if (!isFree) pinToZero(matrix, right, i);
+    const [fixed = 0, small = 0, large = 0, attended = 0] = solveSymmetric(matrix, right);
+    return [fixed, small, large, attended];
   }
 }
 
@@ -114,7 +128,8 @@ const GUESS_SHAPES: readonly Shape[] = [
 ];
 
 function features(shape: Shape): readonly number[] {
-  return [1, Math.min(shape.tokens, KNEE_TOKENS), shape.tokens, shape.attended];
+  const small = Math.min(shape.tokens, KNEE_TOKENS);
+  return [1, small, shape.tokens - small, shape.attended];
 }
 
 function dot(a: readonly number[], b: readonly number[]): number {
@@ -123,9 +138,10 @@ function dot(a: readonly number[], b: readonly number[]): number {
   return sum;
 }
 
-/** Time never falls with more tokens or more attended cells, and a step is never free. */
-function isPhysical([fixed, small, token, attended]: Coefficients): boolean {
-  return fixed + small + token > 0 && token >= 0 && small + token >= 0 && attended >= 0;
+/** Weight of an observation by its relative residual. */
+function huber(value: number, expected: number): number {
+  const residual = Math.abs(value - expected) / expected;
+  return residual > OUTLIER ? OUTLIER / residual : 1;
 }
 
 function accumulate(
@@ -141,21 +157,9 @@ function accumulate(
   }
 }
 
-function pinFixed(
-  matrix: number[][],
-  right: number[],
-  pinned: { free: readonly boolean[]; values: readonly number[] },
-): void {
-  for (const [i, row] of matrix.entries()) {
-    if (pinned.free[i] === true) continue;
-    const value = pinned.values[i] ?? 0;
-    for (let j = 0; j < matrix.length; j++) {
-      right[j] = (right[j] ?? 0) - (matrix[j]?.[i] ?? 0) * value;
-      row[j] = 0;
-      const other = matrix[j];
-      if (other !== undefined) other[i] = 0;
-    }
-    row[i] = 1;
-    right[i] = value;
-  }
+/** Takes one unknown out of the system: its solution is 0. */
+function pinToZero(matrix: number[][], right: number[], index: number): void {
+  for (const row of matrix) row[index] = 0;
+  matrix[index] = right.map((_, j) => (j === index ? 1 : 0));
+  right[index] = 0;
 }
