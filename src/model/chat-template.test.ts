@@ -1,3 +1,4 @@
+/** Short templates in the manner of the known families, and what goes wrong with templates. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { compileChatTemplate, findSpecials } from './chat-template.ts';

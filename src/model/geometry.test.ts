@@ -1,3 +1,4 @@
+/** Facts of models, from synthetic files and from headers made for a case. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

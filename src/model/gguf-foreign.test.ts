@@ -1,3 +1,4 @@
+/** What other files are called that turn up where a GGUF should be. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { describeForeign } from './gguf-foreign.ts';

@@ -1,6 +1,11 @@
+/**
+ * Headers that are right, headers that are wrong in every way that files go wrong, and files on disk,
+ * with another reader of the format as a witness.
+ */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { gguf } from '@huggingface/gguf';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PlenumError } from '../base/errors.ts';
@@ -12,10 +17,12 @@ import {
   metadataString,
   readGguf,
 } from './gguf.ts';
+import { isGgufArray } from './gguf-cursor.ts';
 import { type EncodableValue, encodeHeader } from './gguf-encode.ts';
 import { memorySource } from './gguf-source.ts';
 import { SPECIAL_TOKEN_LISTS, specialTokensOf } from './gguf-specials.ts';
 import { GGML_TYPES, ggmlTypeByName } from './gguf-types.ts';
+import { ensureSynthetic } from './synth.ts';
 
 const typeCalled = (name: string) => {
   const type = ggmlTypeByName(name);
@@ -307,6 +314,27 @@ describe('files on disk', () => {
     await writeFile(path, model());
     const header = await inspectGguf(path);
     expect(header).toEqual({ ...(await read(model())), files: [path] });
+  });
+
+  it('are read as another reader reads them', async () => {
+    const path = await ensureSynthetic('tiny-gpt-oss@mxfp4', dir);
+    const header = await inspectGguf(path, { wholeLists: SPECIAL_TOKEN_LISTS });
+    const { metadata, tensorInfos, tensorDataOffset } = await gguf(path, { allowLocalFile: true });
+    expect(header.dataOffset).toBe(Number(tensorDataOffset));
+    expect(
+      header.tensors.map(({ name, dims, type, offset }) => [name, dims, type.id, offset]),
+    ).toEqual(
+      tensorInfos.map(({ name, shape, dtype, offset }) => [
+        name,
+        shape.map(Number),
+        dtype,
+        header.dataOffset + Number(offset),
+      ]),
+    );
+    for (const [key, value] of header.metadata) {
+      const theirs: unknown = Reflect.get(metadata, key);
+      expect(isGgufArray(value) ? value.values : value, key).toEqual(theirs);
+    }
   });
 
   it('that are parts of one model are read together', async () => {

@@ -1,3 +1,4 @@
+/** Synthetic models as files; the engine’s tests load them into the real library. */
 import { createHash } from 'node:crypto';
 import { mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -1,3 +1,4 @@
+/** Decodes pools by the definitions of the formats and looks at the statistics. */
 import { describe, expect, it } from 'vitest';
 import { type GgmlType, ggmlTypeByName } from '../gguf-types.ts';
 import { makePool, toF16 } from './blocks.ts';

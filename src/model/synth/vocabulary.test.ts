@@ -1,3 +1,4 @@
+/** Vocabularies, with byte-level BPE as it is defined. */
 import { describe, expect, it } from 'vitest';
 import { bpeVocabulary, byteSymbols, VOCAB_MIN, wordPieceVocabulary } from './vocabulary.ts';
 
