@@ -13,15 +13,13 @@ export interface BodyLimits {
 /** Lists of token ids may be long; their schemas check them without building issues. */
 const TOKEN_LIST_KEYS: ReadonlySet<string> = new Set(['prompt', 'tokens']);
 
-/** Throws `invalid_json` or `invalid_request`. */
-export function parseBody(bytes: Buffer, limits: BodyLimits): unknown {
+/** Throws `invalid_json`. What it returns still has to pass `checkTree`. */
+export function parseBody(bytes: Buffer): unknown {
   if (bytes.length === 0) {
     throw new PlenumError('invalid_json', 'The body is empty; it must be a JSON object.');
   }
   if (!isUtf8(bytes)) throw new PlenumError('invalid_json', 'The body is not valid UTF-8.');
-  const value = parseJson(bytes.toString('utf8'));
-  checkTree(value, limits);
-  return value;
+  return parseJson(bytes.toString('utf8'));
 }
 
 function parseJson(text: string): unknown {
@@ -40,8 +38,11 @@ interface Place {
   readonly parent: Place | null;
 }
 
-/** Visits every value with a stack of its own, so that depth costs no call stack. */
-function checkTree(root: unknown, limits: BodyLimits): void {
+/**
+ * Throws `invalid_request` for depth, size and text that is no Unicode. Visits every value with a
+ * stack of its own, so that depth costs no call stack.
+ */
+export function checkTree(root: unknown, limits: BodyLimits): void {
   const open: Place[] = [{ value: root, depth: 0, key: '', parent: null }];
   let values = 0;
   for (let place = open.pop(); place !== undefined; place = open.pop()) {

@@ -22,7 +22,7 @@ import { modelRoutes, tokenizeRoutes } from './model-routes.ts';
 import { registerOpenApi } from './openapi.ts';
 import { documentRoutes, probeRoutes } from './operation-routes.ts';
 import { FlushQueue } from './sse.ts';
-import { validatorCompiler } from './validate.ts';
+import { requestValidator } from './validate.ts';
 
 export interface ServerOptions {
   readonly backend: Backend;
@@ -39,9 +39,9 @@ export function createServer(options: ServerOptions): FastifyInstance {
   const door: FrontDoor = { ...options, clock: systemClock, flushQueue: new FlushQueue() };
   const app = bareServer(door);
   app.server.maxConnections = door.config.limits.connectionsMax;
-  app.setValidatorCompiler(validatorCompiler);
+  app.setValidatorCompiler(requestValidator(door.config.limits));
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
-  installParser(app, door);
+  installParser(app);
   installExchange(app, door);
   installGuards(app, door);
   installErrorHandlers(app, door);
@@ -96,7 +96,7 @@ function genReqId(request: Pick<IncomingMessage, 'headers'>): string {
 }
 
 /** Only JSON is taken: a page of another site cannot send that without asking first (CORS). */
-function installParser(app: FastifyInstance, door: FrontDoor): void {
+function installParser(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     'application/json',
@@ -110,7 +110,7 @@ function installParser(app: FastifyInstance, door: FrontDoor): void {
             'The body must not be compressed (no content-encoding).',
           );
         }
-        done(null, parseBody(body, door.config.limits));
+        done(null, parseBody(body));
       } catch (error) {
         done(error instanceof Error ? error : new Error(String(error)));
       }

@@ -4,10 +4,10 @@
  */
 import type { FastifySchemaCompiler } from 'fastify';
 import type { ZodType } from 'zod';
-import { PlenumError } from '../base/errors.ts';
+import { PlenumError, toPlenumError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
 import { UNSUPPORTED } from '../wire/openai-fields.ts';
-import { formatPath } from './body.ts';
+import { type BodyLimits, checkTree, formatPath } from './body.ts';
 
 /** An issue of zod, as far as it matters here. */
 interface Issue {
@@ -20,16 +20,25 @@ interface Issue {
   readonly issues?: readonly Issue[];
 }
 
-export const validatorCompiler: FastifySchemaCompiler<ZodType> = ({ schema, httpPart }) => {
-  const what = httpPart === 'body' ? 'body' : 'query';
-  return (data: unknown) => {
-    const tooLong = what === 'body' ? overlongList(schema, data) : null;
-    if (tooLong !== null) return { error: tooLong };
-    const result = schema.safeParse(data);
-    if (result.success) return { value: result.data };
-    return { error: toRequestError(result.error.issues, { schema, data, what }) };
+/** The size of lists is judged first, then the tree as a whole, then the schema. */
+export function requestValidator(limits: BodyLimits): FastifySchemaCompiler<ZodType> {
+  return ({ schema, httpPart }) => {
+    const what = httpPart === 'body' ? 'body' : 'query';
+    return (data: unknown) => {
+      try {
+        if (what === 'body') {
+          checkLists(schema, data);
+          checkTree(data, limits);
+        }
+        const result = schema.safeParse(data);
+        if (result.success) return { value: result.data };
+        return { error: toRequestError(result.error.issues, { schema, data, what }) };
+      } catch (error) {
+        return { error: toPlenumError(error) };
+      }
+    };
   };
-};
+}
 
 interface Context {
   readonly schema: ZodType;
@@ -98,6 +107,7 @@ interface Definition {
   readonly element?: ZodType;
   readonly options?: readonly ZodType[];
   readonly shape?: Readonly<Record<string, ZodType>>;
+  readonly checks?: readonly { readonly _zod: { readonly def: { readonly maximum?: number } } }[];
 }
 const definitionOf = (schema: ZodType): Definition => schema.def as unknown as Definition;
 
@@ -124,30 +134,29 @@ function knownKeys(schema: ZodType, path: readonly PropertyKey[]): string[] {
  * A list that is longer than its schema allows is refused before its elements are looked at: zod
  * builds an issue for each wrong one.
  */
-function overlongList(schema: ZodType, data: unknown): PlenumError | null {
+function checkLists(schema: ZodType, data: unknown): void {
   const shape = definitionOf(schema).shape;
-  if (shape === undefined || typeof data !== 'object' || data === null) return null;
+  if (shape === undefined || typeof data !== 'object' || data === null) return;
   for (const [key, value] of Object.entries(data)) {
     if (!Array.isArray(value) || !Object.hasOwn(shape, key)) continue;
     const field = shape[key];
     const lists = field === undefined ? [] : alternatives(field).filter(isList);
     const max = Math.max(...lists.map((list) => lengthMax(list)));
     if (lists.length > 0 && value.length > max) {
-      return new PlenumError(
+      throw new PlenumError(
         'invalid_request',
         `'${key}' must have at most ${max} entries; got ${value.length}.`,
         { param: key },
       );
     }
   }
-  return null;
 }
 
 const isList = (schema: ZodType): boolean => definitionOf(schema).type === 'array';
 
 function lengthMax(schema: ZodType): number {
-  const maximum = schema._zod.bag.maximum;
-  return typeof maximum === 'number' ? maximum : Number.POSITIVE_INFINITY;
+  const lengths = (definitionOf(schema).checks ?? []).map((check) => check._zod.def.maximum);
+  return Math.min(...lengths.filter((length) => length !== undefined));
 }
 
 function valueAt(data: unknown, path: readonly PropertyKey[]): unknown {
