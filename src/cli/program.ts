@@ -8,11 +8,24 @@ import { PlenumError, toPlenumError } from '../base/errors.ts';
 import { registerChat } from './commands/chat.ts';
 import { registerConfig } from './commands/config.ts';
 import { registerDoctor } from './commands/doctor.ts';
+import { registerModels } from './commands/models.ts';
+import { registerPull } from './commands/pull.ts';
+import { registerRm } from './commands/rm.ts';
 import { registerServe } from './commands/serve.ts';
+import { registerSynth } from './commands/synth.ts';
 import type { CliContext, ExitCode } from './context.ts';
 
 /** In the order of the help. */
-const COMMANDS = [registerServe, registerChat, registerDoctor, registerConfig];
+const COMMANDS = [
+  registerServe,
+  registerChat,
+  registerPull,
+  registerModels,
+  registerRm,
+  registerSynth,
+  registerDoctor,
+  registerConfig,
+];
 
 const EXAMPLES = `
 Examples:

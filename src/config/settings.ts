@@ -120,6 +120,7 @@ export const OTHER_ENV: Readonly<Record<string, string>> = {
   PLENUM_MODELS: 'models to serve, comma-separated',
   PLENUM_API_KEY: 'the one API key of the server; also what `chat` sends',
   PLENUM_API_KEYS: 'API keys of the server, comma-separated',
+  PLENUM_MIRRORS: 'places that catalogued models come from, in order: hub,pypi',
   PLENUM_URL: 'server that `chat` talks to',
   PLENUM_DEBUG: '1 = errors come with stack traces',
 };

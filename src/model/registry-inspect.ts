@@ -9,6 +9,8 @@ export interface Inspected {
   readonly description: string;
   /** The file says of itself that its weights are random. */
   readonly synthetic: boolean;
+  /** What it was made from, such as `tiny@f32`, where it is synthetic. */
+  readonly spec?: string | null | undefined;
 }
 
 /**
@@ -20,6 +22,7 @@ export async function inspectModel(path: string): Promise<Inspected> {
   return {
     description: describe(header),
     synthetic: header.metadata.get(SYNTHETIC_KEY) === true,
+    spec: metadataString(header, `${SYNTHETIC_KEY}.spec`),
   };
 }
 

@@ -28,6 +28,7 @@ import {
   splitSet,
 } from './reference.ts';
 import { type Inspected, inspectModel } from './registry-inspect.ts';
+import { syntheticFolder } from './registry-list.ts';
 import { type Arrival, type ModelRecord, ModelStore } from './store.ts';
 import { plenumHome, userHome } from './store-home.ts';
 import { hasCode, withLock } from './store-lock.ts';
@@ -182,10 +183,6 @@ async function syntheticModel(pull: Pull, spec: string): Promise<ResolvedModel> 
     description: facts.description,
     synthetic: true,
   };
-}
-
-export function syntheticFolder(home: string): string {
-  return join(home, 'synthetic');
 }
 
 type Remote = Exclude<Reference, { kind: 'local' | 'synthetic' }>;
