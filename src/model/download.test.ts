@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import http from 'node:http';
 import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -253,6 +254,21 @@ test('a user and password of the address are sent, but not forwarded', async () 
   await downloadFile({ ...task(promised), url }, options);
   const basic = `Basic ${Buffer.from('me:pw').toString('base64')}`;
   expect(hub.seen.map((seen) => seen.authorization)).toEqual([basic, undefined]);
+});
+
+test('a proxy of the environment is used', async () => {
+  const asked: string[] = [];
+  const proxy = http.createServer((request, response) => {
+    asked.push(request.url ?? '');
+    response.end(content);
+  });
+  await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve));
+  const { port } = proxy.address() as net.AddressInfo;
+  const url = 'http://models.example/x.gguf';
+  const env = { http_proxy: `http://127.0.0.1:${port}` };
+  expect(await downloadFile({ ...task(promised), url }, { ...options, env })).toEqual(promised);
+  expect(asked).toEqual([url]);
+  await new Promise((resolve) => proxy.close(resolve));
 });
 
 test('Retry-After is read as seconds and as a date', () => {
