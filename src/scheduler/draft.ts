@@ -1,13 +1,12 @@
 /** A step while it is being planned: slices so far and the shape that predicts its time. */
 import { defined } from '../base/assert.ts';
 import { EMPTY_SHAPE, withSlice } from './budget.ts';
-import type { CacheOp, RequestKey, Slice, StepPlan, StepShape, StepTimeModel } from './plan.ts';
+import type { CacheOp, Slice, StepPlan, StepShape, StepTimeModel } from './plan.ts';
 import type { Sequence } from './sequence.ts';
 
 export class StepDraft {
   readonly #stepTokensMax: number;
-  readonly #slices: { sequence: Sequence; start: number; length: number }[] = [];
-  readonly #members = new Set<RequestKey>();
+  readonly #slices = new Map<Sequence, { readonly start: number; length: number }>();
   #shape: StepShape = EMPTY_SHAPE;
 
   constructor(stepTokensMax: number) {
@@ -19,7 +18,7 @@ export class StepDraft {
   }
 
   get isEmpty(): boolean {
-    return this.#slices.length === 0;
+    return this.#slices.size === 0;
   }
 
   /** Tokens that the step can still take. */
@@ -28,18 +27,17 @@ export class StepDraft {
   }
 
   has(sequence: Sequence): boolean {
-    return this.#members.has(sequence.key);
+    return this.#slices.has(sequence);
   }
 
   /** Adds the next `length` tokens of a sequence, behind those that the draft has of it. */
   add(sequence: Sequence, length: number): void {
-    const known = this.#slices.find((slice) => slice.sequence === sequence);
+    const known = this.#slices.get(sequence);
     const start = known === undefined ? sequence.computed : known.start + known.length;
     const outputs = start + length === sequence.total ? 1 : 0;
     const shape = withSlice(this.#shape, { start, length, outputs });
     if (known === undefined) {
-      this.#slices.push({ sequence, start, length });
-      this.#members.add(sequence.key);
+      this.#slices.set(sequence, { start, length });
       this.#shape = shape;
     } else {
       known.length += length;
@@ -49,11 +47,11 @@ export class StepDraft {
 
   /** Tokens of a sequence that the draft has so far. */
   lengthOf(sequence: Sequence): number {
-    return this.#slices.find((slice) => slice.sequence === sequence)?.length ?? 0;
+    return this.#slices.get(sequence)?.length ?? 0;
   }
 
   seal(step: number, ops: readonly CacheOp[], time: StepTimeModel): StepPlan {
-    const slices = this.#slices.map(({ sequence, start, length }): Slice => {
+    const slices = [...this.#slices].map(([sequence, { start, length }]): Slice => {
       const reaches = start + length === sequence.total;
       const scored = sequence.scorePrompt && start < sequence.promptLength;
       return {
