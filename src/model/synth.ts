@@ -104,6 +104,7 @@ export function listSynthetic(): readonly SyntheticEntry[] {
 interface Blueprint extends EncodedHeader {
   readonly tensors: readonly SynthTensor[];
   readonly seed: number;
+  readonly isFixture: boolean;
 }
 
 const DEFAULT_SEED = 1;
@@ -119,7 +120,7 @@ function blueprint(spec: SynthSpec, seedOption: number | undefined): Blueprint {
   const tensors = tensorsOf(spec, vocabulary.firstTextToken);
   const metadata = synthMetadata({ shape, quant, seed });
   for (const [key, value] of vocabulary.metadata) metadata.set(key, value);
-  return { ...encodeHeader(metadata, tensors), tensors, seed };
+  return { ...encodeHeader(metadata, tensors), tensors, seed, isFixture: shape.fixture };
 }
 
 const tensorsOf = ({ shape, quant }: SynthSpec, firstTextToken: number): readonly SynthTensor[] =>
@@ -185,6 +186,8 @@ async function write(plan: Blueprint, path: string, options: SynthOptions): Prom
   const file = await open(temporary, 'wx');
   try {
     await writeAll(file, plan, options);
+    // A name must not outlive its bytes when the power goes; a fixture is not worth the wait.
+    if (!plan.isFixture) await file.datasync();
     await file.close();
     await rename(temporary, path);
   } catch (thrown) {
