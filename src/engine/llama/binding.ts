@@ -14,8 +14,6 @@ export type Pointer = bigint;
 
 // LLAMA_MAX_SEQ of src/llama-cparams.h: sequence ids are below it in a unified cache.
 export const LLAMA_MAX_SEQ = 256;
-// LLAMA_DEFAULT_SEED: as a seed it means "draw one".
-export const LLAMA_DEFAULT_SEED = 0xffffffff;
 // enum ggml_type.
 export const GGML_TYPE = { f16: 1, q8_0: 8 } as const;
 // enum ggml_log_level.
@@ -95,8 +93,6 @@ koffi.struct('llama_batch', {
   seq_id: pointer,
   logits: pointer,
 });
-
-koffi.struct('llama_sampler_chain_params', { no_perf: 'bool' });
 
 const logCallback = koffi.pointer(koffi.proto('void', ['int', 'const char *', pointer]));
 const progressCallback = koffi.pointer(koffi.proto('bool', ['float', pointer]));
@@ -180,7 +176,6 @@ function declare(files: LibraryFiles) {
     ...declareLibrary(fn, { base, ggml, llama }),
     ...declareModel(fn, llama),
     ...declareContext(fn, llama),
-    ...declareSamplers(fn, llama),
   };
 }
 
@@ -308,26 +303,6 @@ function declareContext(fn: Declare, llama: LibraryHandle) {
       'void llama_memory_seq_cp(void *, int32_t, int32_t, int32_t, int32_t)',
     ),
     memoryLast: fn<[P, number], number>(llama, 'int32_t llama_memory_seq_pos_max(void *, int32_t)'),
-  };
-}
-
-function declareSamplers(fn: Declare, llama: LibraryHandle) {
-  return {
-    chainNew: fn<[{ no_perf: boolean }], P>(
-      llama,
-      'void *llama_sampler_chain_init(llama_sampler_chain_params)',
-    ),
-    chainAdd: fn<[P, P], void>(llama, 'void llama_sampler_chain_add(void *, void *)'),
-    samplerFree: fn<[P], void>(llama, 'void llama_sampler_free(void *)'),
-    sample: fn<[P, P, number], number>(
-      llama,
-      'int32_t llama_sampler_sample(void *, void *, int32_t)',
-    ),
-    samplerDist: fn<[number], P>(llama, 'void *llama_sampler_init_dist(uint32_t)'),
-    samplerTopK: fn<[number], P>(llama, 'void *llama_sampler_init_top_k(int32_t)'),
-    samplerTopP: fn<[number, number], P>(llama, 'void *llama_sampler_init_top_p(float, size_t)'),
-    samplerMinP: fn<[number, number], P>(llama, 'void *llama_sampler_init_min_p(float, size_t)'),
-    samplerTemperature: fn<[number], P>(llama, 'void *llama_sampler_init_temp(float)'),
   };
 }
 

@@ -19,7 +19,7 @@ export class Decoder {
   readonly #vocabSize: number;
   readonly #gpu: boolean;
   readonly #batch: TokenBatch;
-  #outputs: number[] = [];
+  #outputs = 0;
   #base: Pointer = 0n;
   #rows: ArrayBuffer = new ArrayBuffer(0);
 
@@ -30,10 +30,6 @@ export class Decoder {
     this.outputsMax = native.outputsMax;
     this.stepTokensMax = native.stepTokensMax;
     this.#batch = new TokenBatch(native.stepTokensMax);
-  }
-
-  get context(): Pointer {
-    return this.#native.context;
   }
 
   apply(op: CacheOp): void {
@@ -59,11 +55,7 @@ export class Decoder {
 
   clear(): void {
     this.#batch.clear();
-    this.#outputs = [];
-  }
-
-  get isEmpty(): boolean {
-    return this.#batch.length === 0;
+    this.#outputs = 0;
   }
 
   /**
@@ -73,7 +65,7 @@ export class Decoder {
   add(slice: Slice, range: { from: number; to: number }, output: 'none' | 'last' | 'all'): void {
     for (let i = range.from; i < range.to; i++) {
       const wanted = output === 'all' || (output === 'last' && i === range.to - 1);
-      if (wanted) this.#outputs.push(this.#batch.length);
+      if (wanted) this.#outputs += 1;
       const token = defined(slice.tokens[i], 'token of a slice');
       assert(token >= 0 && token < this.#vocabSize, `token ${token} of ${this.#vocabSize}`);
       this.#batch.add({ token, pos: slice.start + i, seq: slice.seq, output: wanted });
@@ -84,13 +76,13 @@ export class Decoder {
   async decode(): Promise<'done' | 'no_cells'> {
     const { library, context } = this.#native;
     const { binding } = library;
-    assert(this.#outputs.length <= this.outputsMax, `${this.#outputs.length} rows of logits`);
+    assert(this.#outputs <= this.outputsMax, `${this.#outputs} rows of logits`);
     const code = await callAsync(binding.decode, context, this.#batch.native);
     if (code === NO_SLOT) return 'no_cells';
     if (code !== 0) throw engineFailed(library.log, `llama_decode returned ${code}`);
     // A GPU computes on after the call has returned; whoever asks for the logits would block here.
     if (this.#gpu) await callAsync(binding.synchronize, context);
-    if (this.#outputs.length > 0) this.#mapRows();
+    if (this.#outputs > 0) this.#mapRows();
     return 'done';
   }
 
@@ -98,11 +90,6 @@ export class Decoder {
   row(n: number): Float32Array {
     const bytes = this.#vocabSize * Float32Array.BYTES_PER_ELEMENT;
     return new Float32Array(this.#rows, n * bytes, this.#vocabSize);
-  }
-
-  /** The batch index of that token, by which the native samplers find its logits. */
-  indexOf(n: number): number {
-    return defined(this.#outputs[n], 'row of logits');
   }
 
   /** Takes back what was computed of these slices, so that the cache is as before them. */
@@ -142,7 +129,7 @@ export class Decoder {
   #mapRows(): void {
     const base = this.#native.library.binding.logits(this.#native.context);
     assert(base !== null, 'a decode with outputs has logits');
-    const bytes = this.#outputs.length * this.#vocabSize * Float32Array.BYTES_PER_ELEMENT;
+    const bytes = this.#outputs * this.#vocabSize * Float32Array.BYTES_PER_ELEMENT;
     if (base === this.#base && bytes <= this.#rows.byteLength) return;
     this.#rows = view(base, bytes);
     this.#base = base;

@@ -19,6 +19,7 @@ import { engineFacts, type Loaded } from './facts.ts';
 import { type LlamaSpec, loadNative } from './load.ts';
 import { openLibrary, probeDevices } from './native.ts';
 import { proveLogits } from './proof.ts';
+import { RowScan } from './rows.ts';
 import { RequestSampler } from './sampler.ts';
 import { computeStep } from './step.ts';
 import { Vocab } from './vocab.ts';
@@ -48,6 +49,7 @@ class LlamaEngine implements Engine {
   readonly facts: EngineFacts;
   readonly #loaded: Loaded;
   readonly #decoder: Decoder;
+  readonly #scan: RowScan;
   readonly #samplers = new Map<RequestKey, RequestSampler>();
   /** Native calls that run on other threads: nothing is freed under them. */
   readonly #pending = new Set<Promise<unknown>>();
@@ -58,6 +60,7 @@ class LlamaEngine implements Engine {
   constructor(loaded: Loaded, decoder: Decoder, options: EngineOptions) {
     this.#loaded = loaded;
     this.#decoder = decoder;
+    this.#scan = new RowScan(loaded.vocab.size);
     this.facts = engineFacts(loaded, options);
   }
 
@@ -75,14 +78,12 @@ class LlamaEngine implements Engine {
     assert(this.#closing === null, 'open after shutdown');
     assert(!this.#samplers.has(request), `request ${request} opened twice`);
     checkBias(sampling.logitBias, this.facts.vocabSize);
-    const { native, vocab } = this.#loaded;
-    const facts = { ...vocabFacts(vocab), contextTokens: this.facts.contextTokens };
-    const made = new RequestSampler(native.library.binding, facts, { params: sampling, prompt });
-    this.#samplers.set(request, made);
+    const { endOfGeneration, suppressed } = this.#loaded.vocab;
+    const facts = { endOfGeneration, suppressed, contextTokens: this.facts.contextTokens };
+    this.#samplers.set(request, new RequestSampler(facts, { params: sampling, prompt }));
   }
 
   close(request: RequestKey): void {
-    this.#samplers.get(request)?.free();
     this.#samplers.delete(request);
   }
 
@@ -95,6 +96,7 @@ class LlamaEngine implements Engine {
       return await this.#track(
         computeStep(plan, {
           decoder: this.#decoder,
+          scan: this.#scan,
           contextTokens: this.facts.contextTokens,
           endOfGeneration: this.#loaded.vocab.endOfGeneration,
           samplerOf: (key) => defined(this.#samplers.get(key), `sampler of request ${key}`),
@@ -121,7 +123,6 @@ class LlamaEngine implements Engine {
   async #free(): Promise<void> {
     // How a call under way ends concerns its caller; only that it has ended matters here.
     await Promise.allSettled(this.#pending);
-    for (const sampler of this.#samplers.values()) sampler.free();
     this.#samplers.clear();
     this.#decoder.free();
     this.#loaded.vocab.free();
@@ -134,5 +135,3 @@ class LlamaEngine implements Engine {
     return tracked;
   }
 }
-
-const vocabFacts = ({ endOfGeneration, suppressed }: Vocab) => ({ endOfGeneration, suppressed });

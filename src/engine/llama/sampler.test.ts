@@ -1,13 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import { NEUTRAL_SAMPLING, type SamplingParams } from '../../wire/generation.ts';
-import { openBinding } from './binding.ts';
-import { nativeSeed, RequestSampler } from './sampler.ts';
+import { RowScan } from './rows.ts';
+import { foldSeed, RequestSampler } from './sampler.ts';
 
 const FACTS = { contextTokens: 8, endOfGeneration: new Set([0]), suppressed: [1] };
-const GREEDY_SOURCE = { context: 0n, index: 0 };
 
 function greedy(params: Partial<SamplingParams>, prompt: number[] = []): RequestSampler {
-  return new RequestSampler(openBinding(), FACTS, {
+  return new RequestSampler(FACTS, {
     params: { ...NEUTRAL_SAMPLING, temperature: 0, ...params },
     prompt: Int32Array.from(prompt),
   });
@@ -16,7 +15,8 @@ function greedy(params: Partial<SamplingParams>, prompt: number[] = []): Request
 /** Samples `count` tokens from the same row and checks that the row stays as it was. */
 function sampleFrom(sampler: RequestSampler, logits: number[], count: number): number[] {
   const row = Float32Array.from(logits);
-  const tokens = Array.from({ length: count }, () => sampler.sample(row, GREEDY_SOURCE));
+  const scan = new RowScan(row.length);
+  const tokens = Array.from({ length: count }, () => sampler.sample(scan, row));
   expect([...row]).toEqual([...Float32Array.from(logits)]);
   return tokens;
 }
@@ -52,15 +52,15 @@ describe('RequestSampler', () => {
   });
 });
 
-describe('nativeSeed', () => {
-  it('is 32 bits, never the value that means "draw one", and differs in the high bits too', () => {
+describe('foldSeed', () => {
+  it('makes 32 bits of any whole number, the high bits counted', () => {
     for (const seed of [0, 1, -1, 2 ** 32 - 1, 2 ** 53 - 1, -(2 ** 53) + 1]) {
-      const native = nativeSeed(seed);
-      expect(native).toBe(nativeSeed(seed));
-      expect(Number.isInteger(native) && native >= 0 && native < 0xffffffff).toBe(true);
+      const folded = foldSeed(seed);
+      expect(folded).toBe(foldSeed(seed));
+      expect(Number.isInteger(folded) && folded >= 0 && folded <= 0xffffffff).toBe(true);
     }
-    expect(nativeSeed(5)).toBe(5);
-    expect(nativeSeed(2 ** 32 + 5)).not.toBe(nativeSeed(5));
-    expect(nativeSeed(null)).not.toBe(nativeSeed(null));
+    expect(foldSeed(5)).toBe(5);
+    expect(foldSeed(2 ** 32 + 5)).not.toBe(foldSeed(5));
+    expect(foldSeed(null)).not.toBe(foldSeed(null));
   });
 });

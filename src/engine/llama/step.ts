@@ -9,7 +9,7 @@
  *   slice A  last  [· · · ·]                    scoring   S S S S S | decode   · · · · A s B
  *   slice B  last  [·]                decodes:  (parts of B scored)            B's last row too
  */
-import { assert } from '../../base/assert.ts';
+import { assert, defined } from '../../base/assert.ts';
 import type {
   PromptScore,
   RawLogprob,
@@ -21,10 +21,12 @@ import type {
 } from '../../scheduler/plan.ts';
 import type { Decoder } from './decoder.ts';
 import { scoreRow } from './logprobs.ts';
+import type { RowScan } from './rows.ts';
 import type { RequestSampler } from './sampler.ts';
 
 export interface StepParts {
   readonly decoder: Decoder;
+  readonly scan: RowScan;
   readonly contextTokens: number;
   readonly endOfGeneration: ReadonlySet<number>;
   readonly samplerOf: (request: RequestKey) => RequestSampler;
@@ -72,7 +74,7 @@ function takeBack(plan: StepPlan, { decoder }: StepParts): StepResult {
 
 async function scoreAllButLast(
   slice: Slice,
-  { decoder, samplerOf }: StepParts,
+  { decoder, scan, samplerOf }: StepParts,
 ): Promise<RawLogprob[] | 'no_cells'> {
   const top = samplerOf(slice.request).params.logprobs ?? 0;
   const end = slice.tokens.length - 1;
@@ -83,7 +85,8 @@ async function scoreAllButLast(
     decoder.add(slice, { from, to }, 'all');
     if ((await decoder.decode()) === 'no_cells') return 'no_cells';
     for (let i = from; i < to; i++) {
-      scores.push(scoreRow(decoder.row(i - from), slice.tokens[i + 1] ?? 0, top));
+      const token = defined(slice.tokens[i + 1], 'token of a slice');
+      scores.push(scoreRow(scan, decoder.row(i - from), { token, top }));
     }
   }
   return scores;
@@ -119,11 +122,14 @@ function readRows(
     const next = sampler.prompt[slice.start + slice.tokens.length];
     if (slice.output === 'all') {
       const own = scored.get(slice) ?? [];
-      if (next !== undefined) own.push(scoreRow(row, next, sampler.params.logprobs ?? 0));
+      if (next !== undefined) {
+        const top = sampler.params.logprobs ?? 0;
+        own.push(scoreRow(parts.scan, row, { token: next, top }));
+      }
       scores.push({ request: slice.request, start: slice.start, scores: own });
     }
     if (slice.output === 'last' || next === undefined) {
-      samples.push(sampleRow(slice, { row, n, sampler }, parts));
+      samples.push(sampleRow(slice, { row, sampler }, parts));
     }
     n += 1;
   }
@@ -132,15 +138,15 @@ function readRows(
 
 function sampleRow(
   { request }: Slice,
-  { row, n, sampler }: { row: Float32Array; n: number; sampler: RequestSampler },
-  { decoder, endOfGeneration }: StepParts,
+  { row, sampler }: { row: Float32Array; sampler: RequestSampler },
+  { scan, endOfGeneration }: StepParts,
 ): Sample {
-  const token = sampler.sample(row, { context: decoder.context, index: decoder.indexOf(n) });
+  const token = sampler.sample(scan, row);
   const { logprobs, ignoreEos } = sampler.params;
   return {
     request,
     token,
     endOfGeneration: !ignoreEos && endOfGeneration.has(token),
-    logprob: logprobs === null ? null : scoreRow(row, token, logprobs),
+    logprob: logprobs === null ? null : scoreRow(scan, row, { token, top: logprobs }),
   };
 }

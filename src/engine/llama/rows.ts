@@ -1,0 +1,258 @@
+/**
+ * Passes over one row of logits: its maximum, sums of exponentials, its largest entries, and the
+ * logit down to which a count or a share of probability reaches. Written for the machine, since they
+ * run for every token of every request: no allocation per row, a table for exp, and blocks whose
+ * maximum shows that nothing in them matters.
+ */
+import { PlenumError } from '../../base/errors.ts';
+
+/** Logits per block. */
+const BLOCK = 512;
+/** What lies this far below the maximum has less than 1e-13 of its probability, and counts as 0. */
+const RANGE = 30;
+/** Entries per unit of the table of exp(-x). */
+const STEPS = 64;
+const EXP_TABLE = Float64Array.from({ length: RANGE * STEPS + 2 }, (_, i) => Math.exp(-i / STEPS));
+/** Table entries per bin of a histogram: 1/16 of a logit. */
+const BIN_SHIFT = 2;
+const BINS = ((RANGE * STEPS) >> BIN_SHIFT) + 1;
+
+/**
+ * exp(-t / STEPS) for 0 <= t <= RANGE * STEPS: a table entry times three terms of the series for the
+ * rest, which is below 1/64; the first term left out is below 2.5e-9 of the value.
+ */
+function tableExp(t: number): number {
+  const i = t | 0;
+  const f = (t - i) * (1 / STEPS);
+  return (EXP_TABLE[i] as number) * (1 - f * (1 - f * (0.5 - f * (1 / 6))));
+}
+
+export interface Slope {
+  readonly temperature: number;
+  /** Logits below it count as 0; -Infinity for all. */
+  readonly floor: number;
+}
+
+const WHOLE: Slope = { temperature: 1, floor: Number.NEGATIVE_INFINITY };
+
+/** Scratch for rows of one length. `begin` a row, then ask about that same row. */
+export class RowScan {
+  /** The largest logit of the row. */
+  max = 0;
+  readonly #size: number;
+  readonly #blockMax: Float32Array;
+  readonly #blockSum: Float64Array;
+  readonly #counts = new Uint32Array(BINS);
+  readonly #masses = new Float64Array(BINS);
+  readonly #edge: Float32Array;
+
+  constructor(size: number) {
+    this.#size = size;
+    this.#blockMax = new Float32Array(Math.ceil(size / BLOCK));
+    this.#blockSum = new Float64Array(this.#blockMax.length);
+    this.#edge = new Float32Array(size);
+  }
+
+  /**
+   * Finds the maximum. Throws PlenumError `engine_failed` when there is no finite one, or a logit is
+   * not a number.
+   */
+  begin(row: Float32Array): void {
+    let max = Number.NEGATIVE_INFINITY;
+    for (let block = 0; block < this.#blockMax.length; block++) {
+      const found = maxOf(row, block * BLOCK, this.#endOf(block));
+      this.#blockMax[block] = found;
+      max = Math.max(max, found);
+    }
+    this.max = max;
+    if (!Number.isFinite(max)) {
+      throw new PlenumError('engine_failed', `the largest logit is ${max}: no token can be chosen`);
+    }
+  }
+
+  /** The token of the maximum; of equals the lowest. */
+  argmax(row: Float32Array): number {
+    const from = this.#blockMax.indexOf(this.max) * BLOCK;
+    return from + row.subarray(from, from + BLOCK).indexOf(this.max);
+  }
+
+  /** The sum of exp((logit - max) / temperature) over the logits that count. */
+  sumExp(row: Float32Array, slope: Slope = WHOLE): number {
+    const { scale, floor } = this.#prepare(slope);
+    const max = this.max;
+    let sum = 0;
+    for (let block = 0; block < this.#blockSum.length; block++) {
+      let part = 0;
+      if ((this.#blockMax[block] as number) >= floor) {
+        const end = this.#endOf(block);
+        for (let i = block * BLOCK; i < end; i++) {
+          const logit = row[i] as number;
+          if (logit >= floor) part += tableExp((max - logit) * scale);
+        }
+      }
+      this.#blockSum[block] = part;
+      sum += part;
+    }
+    return sum;
+  }
+
+  /** The token at `target` of the sum that `sumExp` has just given, 0 <= target < sum. */
+  tokenAt(row: Float32Array, target: number, slope: Slope): number {
+    const { scale, floor } = this.#prepare(slope);
+    let left = target;
+    let last = this.argmax(row);
+    for (let block = 0; block < this.#blockSum.length; block++) {
+      const sum = this.#blockSum[block] as number;
+      if (left >= sum) {
+        left -= sum;
+        continue;
+      }
+      const end = this.#endOf(block);
+      for (let i = block * BLOCK; i < end; i++) {
+        const logit = row[i] as number;
+        if (!(logit >= floor)) continue;
+        last = i;
+        left -= tableExp((this.max - logit) * scale);
+        if (left < 0) return i;
+      }
+      // Rounding may leave a last crumb of the block: it belongs to its last token.
+      return last;
+    }
+    return last;
+  }
+
+  /** The `count` largest logits in order. For small counts: each new one moves the others. */
+  largest(row: Float32Array, count: number): Largest {
+    const found = new Largest(count);
+    for (let block = 0; count > 0 && block < this.#blockMax.length; block++) {
+      if (!((this.#blockMax[block] as number) > found.threshold)) continue;
+      const end = this.#endOf(block);
+      for (let i = block * BLOCK; i < end; i++) {
+        const logit = row[i] as number;
+        if (logit > found.threshold) found.offer(i, logit);
+      }
+    }
+    return found;
+  }
+
+  /** The `count`-th largest logit, or -Infinity when fewer are within range. */
+  floorOfCount(row: Float32Array, count: number): number {
+    this.#histogram(row, Number.NEGATIVE_INFINITY);
+    let left = count;
+    let bin = 0;
+    while (bin < BINS && left > (this.#counts[bin] as number)) {
+      left -= this.#counts[bin] as number;
+      bin += 1;
+    }
+    if (bin === BINS) return Number.NEGATIVE_INFINITY;
+    const edge = this.#sortedBin(row, bin, Number.NEGATIVE_INFINITY);
+    return edge[edge.length - left] as number;
+  }
+
+  /**
+   * The logit down to which the likeliest tokens together have `share` of the probability of those
+   * that are at least `floor`.
+   */
+  floorOfShare(row: Float32Array, share: number, floor: number): number {
+    this.#histogram(row, floor);
+    let left = share * this.#masses.reduce((sum, mass) => sum + mass, 0);
+    let bin = 0;
+    while (bin < BINS - 1 && left > (this.#masses[bin] as number)) {
+      left -= this.#masses[bin] as number;
+      bin += 1;
+    }
+    const edge = this.#sortedBin(row, bin, floor);
+    let at = edge.length;
+    do {
+      at -= 1;
+      left -= Math.exp((edge[at] as number) - this.max);
+    } while (left > 0 && at > 0);
+    return edge[Math.max(at, 0)] ?? this.max;
+  }
+
+  #endOf(block: number): number {
+    return Math.min(this.#size, (block + 1) * BLOCK);
+  }
+
+  #prepare({ temperature, floor }: Slope): { scale: number; floor: number } {
+    return {
+      scale: STEPS / temperature,
+      floor: Math.max(floor, this.max - RANGE * temperature),
+    };
+  }
+
+  /** How many logits lie in each bin of distance from the maximum, and their exponentials' sum. */
+  #histogram(row: Float32Array, lowest: number): void {
+    const counts = this.#counts.fill(0);
+    const masses = this.#masses.fill(0);
+    const max = this.max;
+    const floor = Math.max(lowest, max - RANGE);
+    for (let block = 0; block < this.#blockMax.length; block++) {
+      if ((this.#blockMax[block] as number) < floor) continue;
+      const end = this.#endOf(block);
+      for (let i = block * BLOCK; i < end; i++) {
+        const logit = row[i] as number;
+        if (!(logit >= floor)) continue;
+        const t = (max - logit) * STEPS;
+        const bin = (t | 0) >> BIN_SHIFT;
+        masses[bin] = (masses[bin] as number) + tableExp(t);
+        counts[bin] = (counts[bin] as number) + 1;
+      }
+    }
+  }
+
+  /** The logits of one bin of the histogram that was just made, smallest first. */
+  #sortedBin(row: Float32Array, bin: number, lowest: number): Float32Array {
+    const floor = Math.max(lowest, this.max - RANGE);
+    const max = this.max;
+    let count = 0;
+    for (let i = 0; i < this.#size; i++) {
+      const logit = row[i] as number;
+      if (logit >= floor && (((max - logit) * STEPS) | 0) >> BIN_SHIFT === bin) {
+        this.#edge[count++] = logit;
+      }
+    }
+    return this.#edge.subarray(0, count).sort();
+  }
+}
+
+function maxOf(row: Float32Array, from: number, to: number): number {
+  let a = Number.NEGATIVE_INFINITY;
+  let b = a;
+  let c = a;
+  let d = a;
+  let i = from;
+  for (; i + 3 < to; i += 4) {
+    a = Math.max(a, row[i] as number);
+    b = Math.max(b, row[i + 1] as number);
+    c = Math.max(c, row[i + 2] as number);
+    d = Math.max(d, row[i + 3] as number);
+  }
+  for (; i < to; i++) a = Math.max(a, row[i] as number);
+  return Math.max(a, b, c, d);
+}
+
+/** The largest logits offered, largest first; of equals the first offered. */
+export class Largest {
+  readonly tokens: number[] = [];
+  readonly logits: number[] = [];
+  /** A logit must exceed it to enter; the smallest kept once there are enough. */
+  threshold = Number.NEGATIVE_INFINITY;
+  readonly #count: number;
+
+  constructor(count: number) {
+    this.#count = count;
+  }
+
+  offer(token: number, logit: number): void {
+    let at = this.logits.length;
+    while (at > 0 && logit > (this.logits[at - 1] as number)) at -= 1;
+    this.logits.splice(at, 0, logit);
+    this.tokens.splice(at, 0, token);
+    if (this.logits.length > this.#count) {
+      this.logits.pop();
+      this.tokens.pop();
+    }
+    if (this.logits.length === this.#count) this.threshold = this.logits[this.#count - 1] as number;
+  }
+}
