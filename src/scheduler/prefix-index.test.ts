@@ -36,33 +36,38 @@ const commonLength = (a: readonly number[], b: readonly number[]): number => {
   return at < 0 ? a.length : at;
 };
 
-/** Each sequence and the tokens of the tree that it holds; nothing is shared here. */
+interface Cell {
+  readonly token: number;
+}
+
+/** Each sequence and its cells that the tree knows of; what is shared is the same object. */
 class Naive {
-  readonly held = new Map<SeqId, number[]>();
+  readonly held = new Map<SeqId, Cell[]>();
   readonly running = new Map<SeqId, PrefixNode>();
   readonly free = Array.from({ length: SEQS }, (_, i) => i);
 
   longest(tokens: readonly number[], limit: number): number {
-    const lengths = [...this.held.values()].map((own) => commonLength(tokens.slice(0, limit), own));
+    const lengths = [...this.held.keys()].map((seq) =>
+      commonLength(tokens.slice(0, limit), this.tokensOf(seq)),
+    );
     return Math.max(0, ...lengths);
   }
 
-  /** Distinct prefixes = cells of a tree. */
-  count(of: (seq: SeqId) => boolean): number {
-    const prefixes = new Set<string>();
-    for (const [seq, tokens] of this.held) {
-      if (!of(seq)) continue;
-      for (let i = 1; i <= tokens.length; i++) prefixes.add(tokens.slice(0, i).join());
-    }
-    return prefixes.size;
+  tokensOf(seq: SeqId): number[] {
+    return (this.held.get(seq) ?? []).map(({ token }) => token);
+  }
+
+  /** The cells that these sequences hold, each once. */
+  cellsOf(of: (seq: SeqId) => boolean): Set<Cell> {
+    return new Set([...this.held].flatMap(([seq, cells]) => (of(seq) ? cells : [])));
   }
 
   apply(ops: readonly CacheOp[]): void {
     for (const op of ops) {
       if (op.op !== 'truncate') throw new Error('the tree only truncates');
-      const tokens = defined(this.held.get(op.seq), 'held sequence');
-      expect(op.keep).toBeLessThanOrEqual(tokens.length);
-      if (op.keep > 0) this.held.set(op.seq, tokens.slice(0, op.keep));
+      const cells = defined(this.held.get(op.seq), 'held sequence');
+      expect(op.keep).toBeLessThanOrEqual(cells.length);
+      if (op.keep > 0) this.held.set(op.seq, cells.slice(0, op.keep));
       else this.held.delete(op.seq);
     }
   }
@@ -91,16 +96,15 @@ class Model {
     const tokens = Int32Array.from(list);
     const { length, source, cached } = index.match(tokens, limit);
     expect(length).toBe(naive.longest(list, limit));
-    if (source === null) expect(length).toBe(0);
-    else expect(naive.held.get(source)?.slice(0, length)).toEqual(list.slice(0, length));
-    const inUse = [...naive.running.keys()].map((seq) =>
-      commonLength(list.slice(0, length), naive.held.get(seq) ?? []),
-    );
-    expect(cached).toBe(length - Math.max(0, ...inUse));
+    expect(source === null).toBe(length === 0);
+    const shared = (source === null ? [] : (naive.held.get(source) ?? [])).slice(0, length);
+    expect(shared.map(({ token }) => token)).toEqual(list.slice(0, length));
+    const inUse = naive.cellsOf((seq) => naive.running.has(seq));
+    expect(cached).toBe(shared.filter((cell) => !inUse.has(cell)).length);
     const seq = naive.free.pop();
     if (seq === undefined) return;
     naive.running.set(seq, index.attach(seq, tokens, length));
-    naive.held.set(seq, list.slice(0, length));
+    naive.held.set(seq, shared);
   }
 
   #publish(who: number, more: readonly number[]): void {
@@ -109,12 +113,15 @@ class Model {
     if (picked === null) return;
     const [seq, end] = picked;
     const own = naive.held.get(seq) ?? [];
-    const tokens = [...own, ...more];
-    const taken = more.length > 0 && naive.longest(tokens, own.length + 1) > own.length;
+    const tokens = [...naive.tokensOf(seq), ...more];
     const newEnd = index.publish(seq, end, Int32Array.from(tokens), tokens.length);
-    expect(endOf(newEnd)).toBe(taken ? own.length : tokens.length);
+    const kept = endOf(newEnd) === tokens.length;
+    if (!kept) {
+      expect(endOf(newEnd)).toBe(own.length);
+      expect(naive.longest(tokens, tokens.length)).toBe(tokens.length);
+    }
     naive.running.set(seq, newEnd);
-    if (!taken) naive.held.set(seq, tokens);
+    if (kept) naive.held.set(seq, [...own, ...more.map((token) => ({ token }))]);
   }
 
   #retire(who: number): void {
@@ -128,9 +135,10 @@ class Model {
   #check(): void {
     const { index, naive } = this;
     index.check();
-    const all = naive.count(() => true);
+    const all = naive.cellsOf(() => true).size;
     expect(index.cells).toBe(all);
-    expect(index.cachedCells).toBe(all - naive.count((seq) => naive.running.has(seq)));
+    const inUse = naive.cellsOf((seq) => naive.running.has(seq)).size;
+    expect(index.cachedCells).toBe(all - inUse);
     expect(index.retainedCount).toBe(SEQS - naive.free.length - naive.running.size);
     for (const [seq, end] of naive.running) {
       expect(endOf(end)).toBe(naive.held.get(seq)?.length);
@@ -192,6 +200,19 @@ describe('eviction', () => {
     index.evictCells(1e9);
     expect(index.cells).toBe(60);
     expect(index.match(tokens(1, 100), 100)).toMatchObject({ length: 60, cached: 0 });
+  });
+
+  test('twins are matched by the one that leads farther, and evicted apart', () => {
+    const index = new PrefixIndex();
+    const [a, b] = [tokens(1, 30), Int32Array.of(...tokens(1, 10), ...tokens(2, 90))];
+    const ends = [index.attach(1, a, 0), index.attach(2, b, 0)];
+    index.retire(1, index.publish(1, defined(ends[0], 'end'), a, 30));
+    index.retire(2, index.publish(2, defined(ends[1], 'end'), b, 100));
+    expect(index.cells).toBe(130);
+    expect(index.match(a, 30)).toEqual({ length: 30, source: 1, cached: 30 });
+    expect(index.match(b, 100)).toEqual({ length: 100, source: 2, cached: 100 });
+    expect(index.evictCells(30)).toEqual([{ op: 'truncate', seq: 1, keep: 0 }]);
+    expect(index.match(a, 30)).toEqual({ length: 10, source: 2, cached: 10 });
   });
 
   test('of a sequence id prefers one whose cells another holds as well', () => {

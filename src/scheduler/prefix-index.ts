@@ -7,6 +7,9 @@
  *          holders {3,7,9}     ├─ "Translate:"   ─ … seq 7 (retained: ended, its cells are cached)
  *                              └─ "Hello"            seq 9 (running)
  *
+ * Two sequences that compute the same tokens side by side own a copy each: nodes of one parent may
+ * begin alike (twins), and a match takes the one that leads farther.
+ *
  * A node with a running holder is held; one whose holders have all ended is cached, and its leaves
  * are evicted in order of last use. It does not know of requests, time or the engine.
  */
@@ -18,7 +21,8 @@ export interface PrefixNode {
   /** Position of the first token of the run. */
   start: number;
   tokens: Int32Array;
-  readonly children: Map<number, PrefixNode>;
+  /** By first token; more than one are twins. */
+  readonly children: Map<number, PrefixNode[]>;
   readonly holders: Set<SeqId>;
   /** Running sequences among the holders. */
   running: number;
@@ -69,31 +73,23 @@ export class PrefixIndex {
 
   /** The longest prefix of `tokens`, at most `limit` long, whose cells exist. */
   match(tokens: Int32Array, limit: number): PrefixMatch {
-    let node = this.root;
-    let depth = 0;
-    let cached = 0;
-    for (;;) {
-      const child = depth < limit ? node.children.get(tokens[depth] ?? -1) : undefined;
-      if (child === undefined) break;
-      const common = commonLength(child.tokens, tokens, depth, limit);
-      depth += common;
-      if (child.running === 0) cached += common;
-      node = child;
-      if (common < child.tokens.length) break;
-    }
-    const [source] = node.holders;
-    return { length: depth, cached, source: depth > 0 ? defined(source, 'holder of it') : null };
+    const { length, path } = longestPath(this.root, tokens, limit);
+    const last = path.at(-1);
+    if (last === undefined) return { length: 0, source: null, cached: 0 };
+    const [source] = last.holders;
+    // Below a node that only ended sequences hold, no other one is running.
+    const cachedFrom = path.find((node) => node.running === 0)?.start ?? length;
+    return { length, source: defined(source, 'holder of a node'), cached: length - cachedFrom };
   }
 
   /** `seq` becomes a running holder of the first `length` tokens. Returns the node they end in. */
   attach(seq: SeqId, tokens: Int32Array, length: number): PrefixNode {
     let node = this.root;
     this.#clock += 1;
-    while (endOf(node) < length) {
-      const first = tokens[endOf(node)] ?? -1;
-      const child = defined(node.children.get(first), 'matched child');
-      if (endOf(child) > length) this.#split(child, length - child.start);
-      node = defined(node.children.get(first), 'child after split');
+    const found = longestPath(this.root, tokens, length);
+    assert(found.length === length, `tree: ${length} tokens to attach, ${found.length} found`);
+    for (const child of found.path) {
+      node = endOf(child) > length ? this.#split(child, length - child.start) : child;
       node.holders.add(seq);
       this.#setRunning(node, node.running + 1);
       node.usedAt = this.#clock;
@@ -103,8 +99,8 @@ export class PrefixIndex {
 
   /**
    * The running `seq`, which ends in `end`, has computed its own cells up to `to`: they join the
-   * tree, so that others may share them. Returns its new end. When another sequence has published
-   * the same tokens meanwhile, nothing changes: the cells stay private to `seq`.
+   * tree, so that others may share them. Returns its new end. When others have published all of
+   * them meanwhile, nothing changes: the cells stay private to `seq`.
    */
   publish(seq: SeqId, end: PrefixNode, tokens: Int32Array, to: number): PrefixNode {
     const from = endOf(end);
@@ -115,13 +111,14 @@ export class PrefixIndex {
       this.#cells += to - from;
       return end;
     }
-    const first = defined(tokens[from], 'token to publish');
-    if (end.children.has(first)) return end;
+    if (longestPath(end, tokens, to).length === to) return end;
     const node = newNode(end, from, tokens.slice(from, to));
     node.holders.add(seq);
     node.running = 1;
     node.usedAt = this.#clock;
-    end.children.set(first, node);
+    const alike = end.children.get(firstOf(node));
+    if (alike === undefined) end.children.set(firstOf(node), [node]);
+    else alike.push(node);
     this.#cells += to - from;
     return node;
   }
@@ -180,8 +177,9 @@ export class PrefixIndex {
     let cells = 0;
     let cached = 0;
     const visit = (node: PrefixNode): void => {
-      for (const [first, child] of node.children) {
-        assert(child.parent === node && child.tokens[0] === first, 'tree: parent and key');
+      for (const child of [...node.children.values()].flat()) {
+        const known = node.children.get(firstOf(child))?.includes(child) ?? false;
+        assert(child.parent === node && known, 'tree: parent and key');
         assert(child.start === endOf(node) && child.tokens.length > 0, 'tree: adjacent, not empty');
         assert(child.holders.size > 0, 'tree: a node without a holder');
         assert(child.running >= 0 && child.running <= child.holders.size, 'tree: running count');
@@ -215,7 +213,10 @@ export class PrefixIndex {
 
   #remove(node: PrefixNode): void {
     assert(node.children.size === 0 && node.running === 0, 'tree: removing a node in use');
-    defined(node.parent, 'parent').children.delete(node.tokens[0] ?? -1);
+    const { children } = defined(node.parent, 'parent');
+    const others = children.get(firstOf(node))?.filter((twin) => twin !== node) ?? [];
+    if (others.length > 0) children.set(firstOf(node), others);
+    else children.delete(firstOf(node));
     this.#cells -= node.tokens.length;
     this.#cachedCells -= node.tokens.length;
   }
@@ -253,17 +254,19 @@ export class PrefixIndex {
   }
 
   /** `node` keeps its identity as the lower part; the upper `at` tokens become its new parent. */
-  #split(node: PrefixNode, at: number): void {
+  #split(node: PrefixNode, at: number): PrefixNode {
     const parent = defined(node.parent, 'parent of a split node');
     const upper = newNode(parent, node.start, node.tokens.slice(0, at));
     for (const seq of node.holders) upper.holders.add(seq);
     upper.running = node.running;
     upper.usedAt = node.usedAt;
-    parent.children.set(upper.tokens[0] ?? -1, upper);
+    const alike = parent.children.get(firstOf(node)) ?? [];
+    alike[alike.indexOf(node)] = upper;
     node.parent = upper;
     node.start += at;
     node.tokens = node.tokens.slice(at);
-    upper.children.set(node.tokens[0] ?? -1, node);
+    upper.children.set(firstOf(node), [node]);
+    return upper;
   }
 
   #setRunning(node: PrefixNode, running: number): void {
@@ -275,6 +278,26 @@ export class PrefixIndex {
 
 function newNode(parent: PrefixNode | null, start: number, tokens: Int32Array): PrefixNode {
   return { parent, start, tokens, children: new Map(), holders: new Set(), running: 0, usedAt: 0 };
+}
+
+const firstOf = (node: PrefixNode): number => node.tokens[0] ?? -1;
+
+/** From `node` down: how far tokens up to `limit` are there, and the nodes that they lie in. */
+function longestPath(
+  node: PrefixNode,
+  tokens: Int32Array,
+  limit: number,
+): { readonly length: number; readonly path: readonly PrefixNode[] } {
+  const from = endOf(node);
+  let best: ReturnType<typeof longestPath> = { length: from, path: [] };
+  if (from >= limit) return best;
+  for (const child of node.children.get(tokens[from] ?? -1) ?? []) {
+    const common = commonLength(child.tokens, tokens, from, limit);
+    const whole = common === child.tokens.length;
+    const below = whole ? longestPath(child, tokens, limit) : { length: from + common, path: [] };
+    if (below.length > best.length) best = { length: below.length, path: [child, ...below.path] };
+  }
+  return best;
 }
 
 function commonLength(run: Int32Array, tokens: Int32Array, from: number, limit: number): number {

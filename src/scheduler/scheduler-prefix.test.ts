@@ -77,17 +77,16 @@ describe('followers', () => {
     expect(drive.scheduler.snapshot().promptComputed).toBeLessThan(600 + 6 * 10 + 5 * 32);
   });
 
-  test('do not wait for one whose cells are not going to be shareable', () => {
+  test('share with the one of two twins that they follow', () => {
     const drive = new Drive(options({ stepTokensMax: 64 }));
-    // Both compute the same 20 tokens in one step; the second one's copy stays private.
+    // Both compute the same 20 tokens, side by side.
     drive.submit(request(1, [...tokensOf(0, 20), ...tokensOf(1, 600)]));
     drive.submit(request(2, [...tokensOf(0, 20), ...tokensOf(2, 600)]));
     drive.step();
     expect(drive.started.size).toBe(2);
-    drive.submit(request(3, [...tokensOf(0, 20), ...tokensOf(2, 300)]));
-    drive.step();
-    expect(drive.started.has(3)).toBe(true);
+    drive.submit(request(3, [...tokensOf(0, 20), ...tokensOf(2, 300), 7]));
     drive.drain(100);
+    expect(drive.ends.get(3)?.cachedTokens).toBeGreaterThan(320 - 32);
   });
 
   test('count prompt tokens once, as cached or as computed', () => {
@@ -223,8 +222,26 @@ test('two sequences that compute the same tokens side by side both give their ow
   drive.step();
   expect(drive.engine.distinctCells).toBe(140);
   drive.drain(100);
-  // One copy is kept: 70 + 29 of the first; the second's hangs on its own copy of the head.
-  expect(drive.scheduler.snapshot().cells.cached).toBe(99);
+  // Each keeps 70 + 29, with its own copy of the head.
+  expect(drive.scheduler.snapshot().cells.cached).toBe(2 * 99);
+});
+
+test('conversations that began at once, alike, each find their own turns again', () => {
+  const drive = new Drive(options());
+  const conversations = [1, 2, 3, 4, 5, 6, 7, 8].map((n) => [
+    ...tokensOf(0, 10),
+    ...tokensOf(n, 60),
+  ]);
+  for (const [n, prompt] of conversations.entries()) drive.submit(request(n, prompt));
+  drive.drain(50);
+  for (const [n, prompt] of conversations.entries()) {
+    const output = drive.produced.get(n) ?? [];
+    drive.submit(request(100 + n, [...prompt, ...output, ...tokensOf(50 + n, 20)]));
+  }
+  drive.drain(50);
+  for (const n of conversations.keys()) {
+    expect(drive.ends.get(100 + n)?.cachedTokens).toBe(70 + 3);
+  }
 });
 
 test('what a waiting request remembers of leaders ends with them', () => {

@@ -281,8 +281,6 @@ export class Scheduler {
     if (!this.#options.prefixCache || s.scorePrompt) return false;
     return this.#running.some((leader) => {
       if (leader.computed >= leader.promptLength || leader.scorePrompt) return false;
-      // Another sequence has published the same tokens: nothing of this one can be shared.
-      if (leader.privateCells > 0) return false;
       let common = s.commonWith.get(leader.key);
       if (common === undefined) {
         common = commonPrefix(s, leader);
