@@ -38,7 +38,7 @@ async function converse(lines: readonly string[], context = fakeContext({ tty: t
     system: null,
     parameters: {},
   });
-  await session.run({ ask: async () => left.shift() ?? null });
+  await session.run({ ask: async () => left.shift() ?? null, close: () => undefined });
   return context;
 }
 

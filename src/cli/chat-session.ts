@@ -23,6 +23,7 @@ export interface SessionOptions {
 export interface Terminal {
   /** The next line that the user types; null = the user leaves. */
   ask(): Promise<string | null>;
+  close(): void;
 }
 
 const HELP = `/reset          forget the conversation

@@ -125,7 +125,12 @@ async function converse(job: Job, context: CliContext): Promise<void> {
   ]);
   const { server, parameters, system } = job;
   const model = job.options.model ?? (await firstModel(server, AbortSignal.timeout(10_000)));
-  await new ChatSession(context, { server, model, system, parameters }).run(terminalOf(context));
+  const terminal = terminalOf(context);
+  try {
+    await new ChatSession(context, { server, model, system, parameters }).run(terminal);
+  } finally {
+    terminal.close();
+  }
 }
 
 async function askOnce(
