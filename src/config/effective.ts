@@ -205,10 +205,13 @@ function modelOf({ file, model, index }: ModelPlace, draft: Draft): ModelConfig 
 
 const auto = (value: number | 'auto'): number | null => (value === 'auto' ? null : value);
 
+/** References that can only be files: `./x`, `../x`, `x.gguf`, `folder/x.gguf`. */
+const RELATIVE_FILE = /^\.{1,2}\/|^[^/:~]+(\/[^/:]+)?\.gguf$/i;
+
 /** Paths in a file are relative to it, so that the file can be used from anywhere. */
 function referenceOf(text: string, from: Path, draft: Draft): string {
   const origin: Origin = draft.layers.origin(from);
-  return origin.kind === 'file' && /^\.{1,2}\//.test(text) ? absolute(text, from, draft) : text;
+  return origin.kind === 'file' && RELATIVE_FILE.test(text) ? absolute(text, from, draft) : text;
 }
 
 function templateOf(

@@ -193,12 +193,13 @@ describe('what comes out', () => {
     mkdirSync(join(folder.cwd, 'sub'));
     writeFileSync(
       join(folder.cwd, 'sub/c.yaml'),
-      'home: data\nmodels: [{model: ./m.gguf, chat_template: t.jinja}]',
+      'home: data\nmodels: [{model: ./m.gguf, chat_template: t.jinja}, {model: d/n.gguf}]',
     );
     const { config } = folder.load({ flags: { file: 'sub/c.yaml' } });
     expect(config.home).toBe(join(folder.cwd, 'sub/data'));
     expect(config.models).toMatchObject([
       { model: join(folder.cwd, 'sub/m.gguf'), chatTemplate: join(folder.cwd, 'sub/t.jinja') },
+      { model: join(folder.cwd, 'sub/d/n.gguf'), chatTemplate: null },
     ]);
     expect(folder.load({ env: { PLENUM_HOME: 'data' } }).config.home).toBe(
       join(folder.cwd, 'data'),

@@ -225,7 +225,6 @@ export const configSchema = z.strictObject({
 /** `plenum.yaml` after defaults and validation, in the words of the file. */
 export type ConfigFile = z.output<typeof configSchema>;
 export type ModelFile = ConfigFile['models'][number];
-export type ModelSettingsFile = ConfigFile['defaults'];
 
 /** Values of a model's settings that neither it nor `defaults` gives. */
 export const MODEL_DEFAULTS = {
