@@ -5,7 +5,7 @@
 import { type ErrorRecord, PlenumError } from '../base/errors.ts';
 import type { Engine } from '../engine/port.ts';
 import type { Admission } from '../scheduler/scheduler.ts';
-import type { GenerateRequest } from '../wire/generation.ts';
+import type { GenerateRequest, PromptSource } from '../wire/generation.ts';
 
 /** The prompt's tokens. Throws PlenumError `invalid_request`. */
 export async function promptTokens(engine: Engine, request: GenerateRequest): Promise<Int32Array> {
@@ -19,8 +19,7 @@ export async function promptTokens(engine: Engine, request: GenerateRequest): Pr
       { param: 'logit_bias' },
     );
   }
-  const tokens =
-    prompt.kind === 'tokens' ? prompt.tokens : await engine.tokenize(prompt.text, prompt);
+  const tokens = await tokenized(engine, prompt);
   if (tokens.length === 0) {
     throw new PlenumError(
       'invalid_request',
@@ -32,6 +31,33 @@ export async function promptTokens(engine: Engine, request: GenerateRequest): Pr
   }
   if (prompt.kind === 'tokens') checkTokens(tokens, vocabSize, 'prompt');
   return tokens;
+}
+
+async function tokenized(engine: Engine, prompt: PromptSource): Promise<Int32Array> {
+  switch (prompt.kind) {
+    case 'tokens':
+      return prompt.tokens;
+    case 'text':
+      return engine.tokenize(prompt.text, prompt);
+    case 'segments': {
+      const options = { addSpecial: false, parseSpecial: true };
+      const parts: Int32Array[] = [];
+      for (const text of prompt.segments) parts.push(await engine.tokenize(text, options));
+      return joinTokens(parts);
+    }
+  }
+}
+
+function joinTokens(parts: readonly Int32Array[]): Int32Array {
+  const [only] = parts;
+  if (parts.length === 1 && only !== undefined) return only;
+  const joined = new Int32Array(parts.reduce((sum, part) => sum + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
 }
 
 /** Throws PlenumError `invalid_request` naming the first token that the model does not have. */

@@ -28,6 +28,8 @@ export interface ServedModel {
   readonly synthetic: boolean;
   /** Replaces the model's own chat template. */
   readonly chatTemplate: string | null;
+  /** Special tokens as text: written out by a user they stay text. */
+  readonly specials: readonly string[];
   readonly spec: HostSpec;
 }
 
@@ -114,11 +116,20 @@ export class Node implements Backend {
     const { contextTokens } = infoOf(entry);
     const source = this.#promptSource(entry, input.prompt);
     if (source.kind === 'tokens') return { tokens: source.tokens, pieces: null, contextTokens };
-    const { addSpecial, parseSpecial } = input.prompt.kind === 'chat' ? source : input;
+    // The template writes the special tokens itself (the convention of Hugging Face).
+    const { addSpecial, parseSpecial } =
+      source.kind === 'text' ? input : { addSpecial: false, parseSpecial: true };
+    const texts = source.kind === 'text' ? [source.text] : source.segments;
     const { withPieces } = input;
-    const { text } = source;
-    const reply = await entry.host.tokenize({ text, addSpecial, parseSpecial, withPieces });
-    return { ...reply, contextTokens };
+    const parts = [];
+    for (const text of texts) {
+      parts.push(await entry.host.tokenize({ text, addSpecial, parseSpecial, withPieces }));
+    }
+    return {
+      tokens: Int32Array.from(parts.flatMap((part) => Array.from(part.tokens))),
+      pieces: withPieces ? parts.flatMap((part) => part.pieces ?? []) : null,
+      contextTokens,
+    };
   }
 
   async detokenize(model: string, tokens: Int32Array): Promise<string> {
@@ -151,9 +162,9 @@ export class Node implements Backend {
         return { kind: 'text', text: prompt.text, addSpecial: true, parseSpecial: false };
       case 'chat': {
         const template = this.#templateOf(entry);
-        const text = template.render(prompt.messages, prompt.templateArgs);
-        // The template writes the special tokens itself (the convention of Hugging Face).
-        return { kind: 'text', text, addSpecial: false, parseSpecial: true };
+        const { specials } = entry.model;
+        const segments = template.renderGuarded(prompt.messages, prompt.templateArgs, specials);
+        return { kind: 'segments', segments };
       }
     }
   }

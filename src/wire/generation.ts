@@ -47,8 +47,9 @@ export const NEUTRAL_SAMPLING: SamplingParams = {
 
 /**
  * Text is tokenised by the host. `addSpecial` puts the model's own BOS/EOS around it,
- * `parseSpecial` reads `<|…|>` inside it as special tokens (true for a rendered chat template, false
- * for a user's raw text).
+ * `parseSpecial` reads `<|…|>` inside it as special tokens. A rendered chat template comes as
+ * segments, each tokenised on its own with special tokens parsed: the cuts lie inside the special
+ * tokens that a user has written out, so that those stay text.
  */
 export type PromptSource =
   | {
@@ -57,6 +58,7 @@ export type PromptSource =
       readonly addSpecial: boolean;
       readonly parseSpecial: boolean;
     }
+  | { readonly kind: 'segments'; readonly segments: readonly string[] }
   | { readonly kind: 'tokens'; readonly tokens: Int32Array };
 
 export interface GenerateRequest {

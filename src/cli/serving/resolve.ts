@@ -7,6 +7,7 @@ import { PlenumError } from '../../base/errors.ts';
 import type { Config, ModelConfig } from '../../config/config.ts';
 import { geometryOf } from '../../model/geometry.ts';
 import { inspectGguf } from '../../model/gguf.ts';
+import { SPECIAL_TOKEN_LISTS, specialTokensOf } from '../../model/gguf-specials.ts';
 import { parseReference } from '../../model/reference.ts';
 import { type EnsureOptions, ensureModel, type ResolvedModel } from '../../model/registry.ts';
 import type { ServedModel } from '../../node/node.ts';
@@ -55,6 +56,7 @@ function simulated(model: ModelConfig): ServedModel {
     description: 'simulated engine: its words are random',
     synthetic: true,
     chatTemplate: templateOf(model),
+    specials: [],
     spec: hostSpec(model, {
       id: model.id ?? 'sim',
       contextTokens: model.contextTokens ?? SIM_CONTEXT_TOKENS,
@@ -66,7 +68,8 @@ function simulated(model: ModelConfig): ServedModel {
 async function real(model: ModelConfig, options: ResolveOptions): Promise<ServedModel> {
   const found = await ensureOrStandIn(model, options);
   const [path = ''] = found.paths;
-  const { contextTokens: trained } = geometryOf(await inspectGguf(path));
+  const header = await inspectGguf(path, { wholeLists: SPECIAL_TOKEN_LISTS });
+  const { contextTokens: trained } = geometryOf(header);
   const { contextTokens: asked } = model;
   if (asked !== null && asked > trained) {
     throw new PlenumError(
@@ -91,6 +94,7 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<Served
     description: found.description,
     synthetic: found.synthetic,
     chatTemplate: templateOf(model),
+    specials: specialTokensOf(header) ?? [],
     spec: hostSpec(model, { id, contextTokens, engine }),
   };
 }
