@@ -16,12 +16,12 @@ Every error that leaves the server over HTTP has one shape, whatever went wrong:
     {"error": {"message": "…", "type": "…", "param": "…" or null, "code": "…"}}
 
 \`code\` is one of the table and stays the same from release to release; \`message\` is meant for a
-person and may change. \`param\` names the field that is wrong, where one is. Replies with status 429
-and 503 carry \`Retry-After\` in seconds, from the predicted wait where one is known.
+person and may change. \`param\` names the field that is wrong, where one is. Replies with status
+429 and 503 carry \`Retry-After\` in seconds, from the predicted wait where one is known.
 
 A stream that fails before its first event is answered with the status of its code. After the first
-event the status has been sent: the stream then ends with one event \`data: {"error": …}\` of the same
-shape and without \`data: [DONE]\`, and the official clients raise it.
+event the status has been sent: the stream then ends with one event \`data: {"error": …}\` of the
+same shape and without \`data: [DONE]\`, and the official clients raise it.
 
 The same codes name outcomes in the log and in \`plenum_requests_total\`, and errors of the command
 line. "Again" says whether the same request may succeed later, unchanged.
@@ -32,7 +32,8 @@ export function errorsDoc(): string {
   const byStatus = rows.toSorted(([, a], [, b]) => a.status - b.status);
   const lines = byStatus.map(
     ([code, row]) =>
-      `| \`${code}\` | ${row.status} | \`${row.type}\` | ${row.retryable ? 'yes' : 'no'} | ${row.meaning} |`,
+      `| \`${code}\` | ${row.status} | \`${row.type}\` | ${row.retryable ? 'yes' : 'no'} ` +
+      `| ${row.meaning} |`,
   );
   const head = ['| Code | Status | Type | Again | Meaning |', '|---|---|---|---|---|'];
   return `${INTRO}\n${[...head, ...lines].join('\n')}\n`;

@@ -24,7 +24,7 @@ test('with keys, everything but health and the documents needs one', async () =>
   }
 });
 
-test('a key in the clear and a key by digest both open the door, and are named in the log', async () => {
+test('keys in the clear and by digest open the door and are named in the log', async () => {
   const server = fixtureServer({ config: { apiKeys } });
   for (const [key, name] of [
     ['secret-a', 'ann'],
@@ -60,7 +60,7 @@ test('keys that cannot be sent or are no digest are refused at start', () => {
   expect(() => new KeyRing([{ name: 'a', sha256: 'abc' }])).toThrow(/64 hexadecimal/);
 });
 
-test.each(['127.0.0.1', '127.9.9.9', 'localhost', '::1', '[::1]', 'LOCALHOST', '::ffff:127.0.0.1'])(
+test.each(['127.0.0.1', '127.9.9.9', 'localhost', '::1', '[::1]', 'LOCALHOST'])(
   '%s is loopback and may be bound without keys',
   (host) => {
     expect(isLoopback(host)).toBe(true);

@@ -77,7 +77,8 @@ export function assertBindable(host: string, keys: readonly ApiKey[], force: boo
   if (isLoopback(host) || keys.length > 0 || force) return;
   throw new PlenumError(
     'bind_refused',
-    `${host} can be reached from other machines and no API key is set: anyone there could use the models. Set API keys, bind to 127.0.0.1, or force it.`,
+    `${host} can be reached from other machines and no API key is set: anyone there could ` +
+      'use the models. Set API keys, bind to 127.0.0.1, or force it.',
     { details: { host } },
   );
 }
@@ -94,7 +95,9 @@ export function hostGuard(config: HttpConfig): ((host: string | undefined) => vo
     if (isLoopback(name) || allowed.has(name)) return;
     throw new PlenumError(
       'forbidden',
-      `The Host header "${name.slice(0, 100)}" is not a name of this server. It is bound to loopback without API keys and answers to localhost, 127.0.0.1, [::1] and the configured host names.`,
+      `The Host header "${name.slice(0, 100)}" is not a name of this server. It is bound to ` +
+        'loopback without API keys and answers to localhost, 127.0.0.1, [::1] and the ' +
+        'configured host names.',
     );
   };
 }

@@ -94,7 +94,8 @@ function checkText(text: string, place: Place): void {
   const param = pathOf(place);
   throw new PlenumError(
     'invalid_request',
-    `'${param}' has a lone surrogate at position ${loneSurrogate(text)}; text must be valid Unicode.`,
+    `'${param}' has a lone surrogate at position ${loneSurrogate(text)}; ` +
+      'text must be valid Unicode.',
     { param },
   );
 }

@@ -16,7 +16,7 @@ export interface CompletionFormatOptions {
   readonly choices: number;
   readonly logprobs: boolean;
   readonly includeUsage: boolean;
-  /** Per choice, the prompt's text that the reply begins with; null where a `prompt` event has it. */
+  /** Per choice, the text that the reply begins with; null where a `prompt` event has it. */
   readonly echo: readonly (string | null)[];
 }
 

@@ -1,4 +1,4 @@
-/** What the front door can be told. Every limit has a name, a unit and a default; none is absent. */
+/** What the front door can be told. Every limit has a name, a unit and a default. */
 import type { RequestLimits } from '../wire/openai-fields.ts';
 
 /** A key by its SHA-256 (64 hexadecimal digits) or in the clear; its name appears in the log. */

@@ -82,11 +82,13 @@ function section(title: string, operation: Operation): string {
   const body = Object.values(requestBody?.content ?? {})[0]?.schema;
   const replies = Object.entries(responses).map(
     ([status, reply]) =>
-      `<tr><td>${escapeHtml(status)}<td>${text(reply.description ?? '')}<td>${mediaTypes(reply.content)}`,
+      `<tr><td>${escapeHtml(status)}<td>${text(reply.description ?? '')}` +
+      `<td>${mediaTypes(reply.content)}`,
   );
   const inPath = parameters.map(
     (parameter) =>
-      `<li><code>${escapeHtml(parameter.name)}</code> (${escapeHtml(parameter.in)}): ${text(parameter.schema?.description ?? 'required')}`,
+      `<li><code>${escapeHtml(parameter.name)}</code> (${escapeHtml(parameter.in)}): ` +
+      text(parameter.schema?.description ?? 'required'),
   );
   return `<section id="${anchor(title)}"><h2>${escapeHtml(title)}</h2><p>${text(summary)}</p>
 <p>${text(description)}</p><ul>${inPath.join('')}</ul>
@@ -107,7 +109,9 @@ function fields(schema: Schema): string {
   const rows = Object.entries(schema.properties ?? {}).map(([name, field]) => {
     const required = schema.required?.includes(name) === true ? ' (required)' : '';
     const nested = nestedObjects(field).map(fields).join('');
-    return `<tr><td><code>${escapeHtml(name)}</code>${required}<td>${escapeHtml(typeOf(field))}<td>${text(field.description ?? '')}${nested}`;
+    const title = `<code>${escapeHtml(name)}</code>${required}`;
+    const about = `${text(field.description ?? '')}${nested}`;
+    return `<tr><td>${title}<td>${escapeHtml(typeOf(field))}<td>${about}`;
   });
   return `<table>${rows.join('')}</table>`;
 }

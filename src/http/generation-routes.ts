@@ -13,7 +13,8 @@ import { chatJob, completionJob } from './job.ts';
 import { completionResponse, errorResponses, GENERATION_ROUTE } from './openapi.ts';
 
 const STREAM_NOTE =
-  'With `stream`, server-sent events: chunks, then `data: [DONE]`. A failure after the first event ends the stream with `data: {"error": …}` and no `[DONE]`.';
+  'With `stream`, server-sent events: chunks, then `data: [DONE]`. A failure after the first ' +
+  'event ends the stream with `data: {"error": …}` and no `[DONE]`.';
 
 export function generationRoutes(app: FastifyInstance, door: FrontDoor): void {
   const routes = app.withTypeProvider<ZodTypeProvider>();

@@ -32,7 +32,7 @@ test('one access line per request has outcome, times and tokens', async () => {
   ]);
 });
 
-test('neither prompts nor replies nor keys nor queries are logged, whatever goes wrong', async () => {
+test('no prompt, reply, key or query is logged, whatever goes wrong', async () => {
   const apiKeys = [{ name: 'ann', plain: 'sesame-open' }];
   const backend = new FixtureBackend();
   const server = fixtureServer({ backend, config: { apiKeys } });
@@ -54,7 +54,7 @@ test('neither prompts nor replies nor keys nor queries are logged, whatever goes
   expect(text).not.toContain('Hello world');
 });
 
-test('requests are counted by outcome, tokens by source; unknown models share one label', async () => {
+test('requests are counted by outcome, tokens by source; unknown models share a label', async () => {
   const server = fixtureServer();
   await server.post(CHAT, chat);
   await server.post(CHAT, { ...chat, stream: true });

@@ -32,7 +32,7 @@ test('every route is described, and nothing else', async () => {
   expect(described.map((route) => route.replace('{id}', '*')).sort()).toEqual(routes.sort());
 });
 
-test('every operation has a summary, a good reply and its errors, without dangling references', async () => {
+test('every operation has a summary, a good reply and its errors', async () => {
   const { document } = await load();
   expect(JSON.stringify(document)).not.toContain('"$ref"');
   for (const [path, methods] of Object.entries(document.paths)) {

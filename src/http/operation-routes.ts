@@ -33,7 +33,8 @@ export function probeRoutes(app: FastifyInstance, door: FrontDoor): void {
       schema: {
         summary: 'Whether requests can be answered, and per model why not',
         description:
-          '200 while at least one model is ready and the server is not draining, else 503. With `?model=`, the same for that model alone.',
+          '200 while at least one model is ready and the server is not draining, else 503. ' +
+          'With `?model=`, the same for that model alone.',
         tags: ['operation'],
         querystring: readyQuerySchema,
         response: {

@@ -45,6 +45,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
   installExchange(app, door);
   installGuards(app, door);
   installErrorHandlers(app, door);
+  installQuickClose(app);
   registerOpenApi(app, {
     version: door.version,
     keys: door.config.apiKeys.length > 0,
@@ -146,6 +147,24 @@ function installExchange(app: FastifyInstance, door: FrontDoor): void {
   app.addHook('onSend', (_request, reply, _payload, done) => {
     const { stalledReaderMs } = door.config.limits;
     reply.raw.setTimeout(stalledReaderMs, () => reply.raw.destroy());
+    done();
+  });
+}
+
+/**
+ * `app.close()` waits for the requests under way. Their connections would then stay open for the
+ * keep-alive time, and the server with them: they are closed as they fall idle.
+ */
+function installQuickClose(app: FastifyInstance): void {
+  let closing = false;
+  app.addHook('preClose', (done) => {
+    closing = true;
+    done();
+  });
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.raw.once('close', () => {
+      if (closing) setImmediate(() => app.server.closeIdleConnections());
+    });
     done();
   });
 }

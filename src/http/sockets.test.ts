@@ -35,9 +35,12 @@ async function open(options: FixtureServerOptions = {}) {
   };
 }
 
+const head = (path: string): string =>
+  `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n`;
+
 function post(body: object, path = '/v1/chat/completions'): string {
   const text = JSON.stringify(body);
-  return `POST ${path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
+  return `${head(path)}content-length: ${Buffer.byteLength(text)}\r\n\r\n${text}`;
 }
 
 const chat = { messages: [{ role: 'user', content: 'hi' }] };
@@ -85,6 +88,26 @@ test('a client that stays is not cancelled, and the connection is used again', a
   client.socket.write(post(chat));
   await expect.poll(client.received).toContain('"object":"chat.completion"');
   expect(server.backend.generations.map((one) => one.cancels)).toEqual([[], []]);
+});
+
+test('closing waits for the streams under way and not for the keep-alive of their sockets', async () => {
+  const backend = silent();
+  const server = await open({ backend });
+  const client = server.dial();
+  client.socket.write(post({ ...chat, stream: true }));
+  await expect.poll(() => backend.generations.length).toBe(1);
+  backend.generations[0]?.push(accepted(), started(), delta('a'));
+  await expect.poll(client.received).toContain('"content":"a"');
+  let closed = false;
+  const closing = server.app.close().then(() => {
+    closed = true;
+  });
+  backend.generations[0]?.push(delta('b'));
+  await expect.poll(client.received).toContain('"content":"b"');
+  expect(closed).toBe(false);
+  backend.generations[0]?.push(finished());
+  await closing;
+  expect(client.received()).toContain('[DONE]');
 });
 
 test('a reader that is slower than its buffer is given up', async () => {
@@ -199,9 +222,7 @@ test.each([
 test('a body that is announced too large is refused before it is sent', async () => {
   const server = await open();
   const client = server.dial();
-  client.socket.write(
-    'POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\n\r\n{',
-  );
+  client.socket.write(`${head('/v1/completions')}content-length: 99999999\r\n\r\n{`);
   await expect.poll(client.received).toContain('body_too_large');
   expect(client.received()).toMatch(/^HTTP\/1\.1 413 /);
   await expect.poll(client.closed).toBe(true);
@@ -210,9 +231,7 @@ test('a body that is announced too large is refused before it is sent', async ()
 test('a chunked body is cut off at the limit', async () => {
   const server = await open({ limits: { bodyBytesMax: 10_000 } });
   const client = server.dial();
-  client.socket.write(
-    'POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n',
-  );
+  client.socket.write(`${head('/v1/completions')}transfer-encoding: chunked\r\n\r\n`);
   const chunk = `1000\r\n${'a'.repeat(0x1000)}\r\n`;
   client.socket.write(chunk.repeat(5));
   await expect.poll(client.received).toContain('body_too_large');

@@ -46,7 +46,7 @@ interface Context {
   readonly what: 'body' | 'query';
 }
 
-/** The error of the most telling issue: an unsupported field, then an unknown one, then the rest. */
+/** The error of the most telling issue: first unsupported fields, then unknown ones, then others. */
 export function toRequestError(issues: readonly Issue[], context: Context): PlenumError {
   const flat = issues.flatMap((issue) => flatten(issue));
   const chosen =

@@ -11,7 +11,7 @@ export type LogLevel = (typeof LOG_LEVELS)[number];
 
 export interface LogOptions {
   readonly level: LogLevel;
-  /** Where lines go; standard error when left out, so that standard output stays a command's own. */
+  /** Standard error when left out, so that standard output stays a command's own. */
   readonly destination?: DestinationStream;
 }
 

@@ -28,7 +28,8 @@ function isPrompt(value: unknown, promptsMax: number): value is PromptInput {
 }
 
 function promptField(limits: RequestLimits) {
-  const error = `must be a string, a list of token ids, or a list of 1 to ${limits.promptsMax} of either`;
+  const { promptsMax } = limits;
+  const error = `must be a string, a list of token ids, or a list of 1 to ${promptsMax} of either`;
   return z
     .custom<PromptInput>((value) => isPrompt(value, limits.promptsMax), { error })
     .meta({

@@ -74,7 +74,9 @@ export const TOKEN_LIST_JSON = {
 
 function stopField(limits: RequestLimits) {
   const { stopStringsMax, stopStringCharsMax } = limits;
-  const error = `must be a string or a list of at most ${stopStringsMax} strings, each of 1 to ${stopStringCharsMax} characters`;
+  const error =
+    `must be a string or a list of at most ${stopStringsMax} strings, ` +
+    `each of 1 to ${stopStringCharsMax} characters`;
   const length = { error: `must be a string of 1 to ${stopStringCharsMax} characters` };
   const one = z.string(length).min(1, length).max(stopStringCharsMax, length);
   return z

@@ -24,4 +24,3 @@ export const modelListSchema = z.strictObject({
   object: z.literal('list'),
   data: z.array(modelSchema),
 });
-export type ModelListBody = z.infer<typeof modelListSchema>;

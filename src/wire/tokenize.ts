@@ -57,6 +57,5 @@ export function detokenizeRequestSchema(limits: RequestLimits) {
       .meta(TOKEN_LIST_JSON),
   });
 }
-export type DetokenizeRequest = z.infer<ReturnType<typeof detokenizeRequestSchema>>;
 
 export const detokenizeResponseSchema = z.strictObject({ content: z.string() });
