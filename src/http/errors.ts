@@ -29,8 +29,19 @@ export async function sendError(reply: FastifyReply, error: PlenumError): Promis
     .send(JSON.stringify(errorBody(error)));
 }
 
+/** What an error is judged by beside itself. */
+interface FailedRequest {
+  readonly id: string;
+  /** `complete`: the whole body has arrived. */
+  readonly raw: { readonly complete: boolean };
+}
+
 /** Fastify's own errors that a client can cause. */
-function fromFastify(error: FastifyError, door: FrontDoor): PlenumError | null {
+function fromFastify(
+  error: FastifyError,
+  door: FrontDoor,
+  request: FailedRequest,
+): PlenumError | null {
   const { bodyBytesMax } = door.config.limits;
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
@@ -51,7 +62,7 @@ function fromFastify(error: FastifyError, door: FrontDoor): PlenumError | null {
     case 'FST_ERR_MAX_PARAM_LENGTH':
       return new PlenumError('not_found', 'The path is longer than any that exists.');
     case 'ECONNRESET':
-    case 'ABORT_ERR':
+      if (request.raw.complete) return null;
       return new PlenumError('client_closed', 'The client went away while it sent its request.');
     default:
       return null;
@@ -59,15 +70,19 @@ function fromFastify(error: FastifyError, door: FrontDoor): PlenumError | null {
 }
 
 /** Anything thrown, as what the client is told; details of our own faults go to the log only. */
-export function toClientError(thrown: unknown, door: FrontDoor, requestId: string): PlenumError {
+export function toClientError(
+  thrown: unknown,
+  door: FrontDoor,
+  request: FailedRequest,
+): PlenumError {
   const isFastify = thrown instanceof Error && 'code' in thrown && !(thrown instanceof PlenumError);
-  const known = isFastify ? fromFastify(thrown as FastifyError, door) : null;
+  const known = isFastify ? fromFastify(thrown as FastifyError, door, request) : null;
   const error = known ?? toPlenumError(thrown);
   if (error.code !== 'internal') return error;
-  door.telemetry.log.error({ id: requestId, err: error.cause ?? error }, 'internal error');
+  door.telemetry.log.error({ id: request.id, err: error.cause ?? error }, 'internal error');
   return new PlenumError(
     'internal',
-    `The server has a fault; its log has the details under the request id ${requestId}.`,
+    `The server has a fault; its log has the details under the request id ${request.id}.`,
   );
 }
 
@@ -81,7 +96,7 @@ export function installErrorHandlers(app: FastifyInstance, door: FrontDoor): voi
     methods.set(route.url, known);
   });
   app.setErrorHandler(async (thrown: unknown, request, reply) => {
-    const error = toClientError(thrown, door, request.id);
+    const error = toClientError(thrown, door, request);
     request.exchange.code = error.code;
     await sendError(reply, error);
     return reply;

@@ -152,7 +152,7 @@ async function serveStream(serving: Serving, format: ChunkFormat): Promise<unkno
     stream.send(job.includeUsage ? format.usage(run.usage) : '');
     stream.send(DONE);
   } else {
-    const error = toClientError(run.failure, door, request.id);
+    const error = toClientError(run.failure, door, request);
     request.exchange.code = error.code;
     stream.send(sseData(errorBody(error)));
   }

@@ -4,6 +4,7 @@ import { fixtureServer } from './fixture-server.ts';
 
 interface OperationDoc {
   readonly summary: string;
+  readonly parameters?: readonly { readonly name: string; readonly in: string }[];
   readonly requestBody?: { content: Record<string, { schema: { properties: object } }> };
   readonly responses: Record<string, { description: string; content: object }>;
 }
@@ -39,6 +40,10 @@ test('every operation has a summary, a good reply and its errors', async () => {
     for (const operation of Object.values(methods)) {
       expect(operation.summary, path).toMatch(/\w/);
       expect(Object.keys(operation.responses), path).toContain('200');
+      const inPath = operation.parameters?.filter((parameter) => parameter.in === 'path') ?? [];
+      expect(inPath.map((parameter) => `{${parameter.name}}`)).toEqual(
+        path.match(/\{\w+\}/g) ?? [],
+      );
       for (const reply of Object.values(operation.responses)) {
         expect(reply.description, path).toMatch(/\w/);
         expect(Object.keys(reply.content).length, path).toBeGreaterThan(0);

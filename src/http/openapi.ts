@@ -97,7 +97,10 @@ export function registerOpenApi(
     },
     transform: (document) => {
       const { schema, url } = jsonSchemaTransform(document);
-      return { schema, url: url.replace('*', '{id}') };
+      if (!url.endsWith('/*')) return { schema, url };
+      // A wildcard is how the router takes ids with slashes; a client sees one parameter.
+      const params = { type: 'object', properties: { id: { type: 'string' } }, required: ['id'] };
+      return { schema: { ...schema, params }, url: url.replace('*', '{id}') };
     },
   });
 }

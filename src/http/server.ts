@@ -70,7 +70,7 @@ function bareServer(door: FrontDoor): FastifyInstance {
     requestTimeout: limits.bodyTimeoutMs,
     clientErrorHandler: onClientError,
     frameworkErrors: (error, request, reply) => {
-      void sendError(reply, toClientError(error, door, request.id));
+      void sendError(reply, toClientError(error, door, request));
     },
     // Draining is the backend's word (503 in our own shape), not Fastify's.
     return503OnClosing: false,
