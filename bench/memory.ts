@@ -65,6 +65,9 @@ const hostBytes = plenum.map((use) => use.childrenBytes);
 const ownBytes = hostBytes.map((bytes, i) =>
   bytes === null ? null : bytes - (bare[i]?.libraryBytes ?? Number.NaN),
 );
+const withoutReported = hostBytes.map((bytes, i) =>
+  bytes === null ? null : bytes - (bare[i]?.reportedBytes ?? Number.NaN),
+);
 printResult(
   options,
   {
@@ -78,6 +81,7 @@ printResult(
         ['engine library alone', megabytes(bare.map((use) => use.libraryBytes))],
         ['model host without it', megabytes(ownBytes)],
         ['buffers that the library reports', megabytes(bare.map((use) => use.reportedBytes))],
+        ['model host without those', megabytes(withoutReported)],
         ['llama-server', megabytes(peer.map((use) => use.firstBytes))],
       ],
     ),
