@@ -52,7 +52,7 @@ export class HostChannel {
       serialization: 'advanced',
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       env: hostEnvironment(),
-      execArgv: ['--disable-warning=ExperimentalWarning'],
+      execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=4'],
     });
     this.#child.on('message', (message: FromHost) => this.#receive(message));
     this.#child.on('error', (thrown) => this.#bury(`it could not be started: ${thrown.message}`));

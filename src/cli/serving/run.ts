@@ -121,6 +121,7 @@ function httpConfig({ server }: Config): HttpConfig {
     ...HTTP_DEFAULTS,
     host: server.host,
     port: server.port,
+    allowedHosts: server.allowedHosts,
     apiKeys: server.apiKeys,
     corsOrigins: server.corsOrigins.length === 0 ? null : server.corsOrigins,
     limits: { ...HTTP_DEFAULTS.limits, ...server.limits },
