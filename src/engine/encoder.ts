@@ -14,7 +14,7 @@ export interface EncoderEngineFacts extends EncoderFacts {
   readonly trainedContextTokens: number;
   /** Longest input. */
   readonly contextTokens: number;
-  /** Most tokens and most inputs of one batch. */
+  /** Most tokens of a batch of several inputs (one alone may have `contextTokens`), most inputs. */
   readonly batchTokensMax: number;
   readonly batchInputsMax: number;
   readonly synthetic: boolean;

@@ -14,6 +14,10 @@ export type Pointer = bigint;
 
 // LLAMA_MAX_SEQ of src/llama-cparams.h: sequence ids are below it in a unified cache.
 export const LLAMA_MAX_SEQ = 256;
+// enum llama_vocab_type: byte-pair encoding, split by regular expressions first.
+export const VOCAB_BPE = 2;
+// enum llama_token_attr: unknown, control and user-defined tokens, which are found whole in a text.
+export const TOKEN_WHOLE = 2 | 8 | 16;
 // enum ggml_type.
 export const GGML_TYPE = { f16: 1, q8_0: 8 } as const;
 // enum ggml_log_level.
@@ -236,7 +240,7 @@ function declareModel(fn: Declare, llama: LibraryHandle) {
       llama,
       'int32_t llama_model_meta_val_str(void *, const char *, void *, size_t)',
     ),
-    modelTemplate: fn<[P, null], string | null>(
+    modelTemplate: fn<[P, string | null], string | null>(
       llama,
       'const char *llama_model_chat_template(void *, const char *)',
     ),
@@ -246,6 +250,12 @@ function declareModel(fn: Declare, llama: LibraryHandle) {
     modelTrainedContext: fromModel<number>('int32_t', 'llama_model_n_ctx_train'),
     modelLayers: fromModel<number>('int32_t', 'llama_model_n_layer'),
     modelEmbedding: fromModel<number>('int32_t', 'llama_model_n_embd'),
+    modelOutputWidth: fromModel<number>('int32_t', 'llama_model_n_embd_out'),
+    modelClasses: fromModel<number>('uint32_t', 'llama_model_n_cls_out'),
+    modelClassLabel: fn<[P, number], string | null>(
+      llama,
+      'const char *llama_model_cls_label(void *, uint32_t)',
+    ),
     modelHasEncoder: fromModel<boolean>('bool', 'llama_model_has_encoder'),
     modelHasDecoder: fromModel<boolean>('bool', 'llama_model_has_decoder'),
     modelIsRecurrent: fromModel<boolean>('bool', 'llama_model_is_recurrent'),
@@ -254,7 +264,13 @@ function declareModel(fn: Declare, llama: LibraryHandle) {
     vocabSize: fromModel<number>('int32_t', 'llama_vocab_n_tokens'),
     vocabBos: fromModel<number>('int32_t', 'llama_vocab_bos'),
     vocabEos: fromModel<number>('int32_t', 'llama_vocab_eos'),
+    vocabSep: fromModel<number>('int32_t', 'llama_vocab_sep'),
+    vocabAddsBos: fromModel<boolean>('bool', 'llama_vocab_get_add_bos'),
+    vocabAddsEos: fromModel<boolean>('bool', 'llama_vocab_get_add_eos'),
+    vocabAddsSep: fromModel<boolean>('bool', 'llama_vocab_get_add_sep'),
     vocabText: fromVocab<string | null>('const char *', 'llama_vocab_get_text'),
+    vocabType: fromModel<number>('int', 'llama_vocab_type'),
+    vocabAttributes: fromVocab<number>('int', 'llama_vocab_get_attr'),
     vocabIsEog: fromVocab<boolean>('bool', 'llama_vocab_is_eog'),
     vocabSuppressed: fn<[P, Out], P | null>(
       llama,
@@ -290,6 +306,8 @@ function declareContext(fn: Declare, llama: LibraryHandle) {
     ),
     detachThreadpool: fn<[P], void>(llama, 'void llama_detach_threadpool(void *)'),
     decode: fn<[P, Batch], number>(llama, 'int32_t llama_decode(void *, llama_batch)'),
+    encode: fn<[P, Batch], number>(llama, 'int32_t llama_encode(void *, llama_batch)'),
+    pooledRow: fn<[P, number], P | null>(llama, 'void *llama_get_embeddings_seq(void *, int32_t)'),
     synchronize: fn<[P], void>(llama, 'void llama_synchronize(void *)'),
     logits: fn<[P], P | null>(llama, 'void *llama_get_logits(void *)'),
     memory: fn<[P], P | null>(llama, 'void *llama_get_memory(void *)'),

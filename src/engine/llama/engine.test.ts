@@ -1,4 +1,4 @@
-import { mkdtemp, rm, truncate, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -76,6 +76,22 @@ describe('llama', () => {
     const { tokens } = await driver.alone({ prompt: Int32Array.of(80, 81), seq: 0, count: 4 });
     expect(tokens).toHaveLength(4);
     expect(engine.facts.device).toMatch(/2 threads$/);
+    await engine.shutdown();
+  });
+
+  it('survives a run of letters that would overflow the stack of its splitter', async () => {
+    const file = await readFile(await ensureSynthetic('synthetic:tiny', dir));
+    // A splitter that goes through std::regex, under a name of the same length.
+    const at = file.indexOf('smollm', file.indexOf('tokenizer.ggml.pre'));
+    file.write('viking', at, 'latin1');
+    const recursive = path.join(dir, 'recursive.gguf');
+    await writeFile(recursive, file);
+    const engine = await openLlamaEngine({ ...SPEC, path: recursive }, CONTRACT_OPTIONS);
+    const { bosText } = engine.facts;
+    const options = { addSpecial: true, parseSpecial: true };
+    const tokens = await engine.tokenize(`${'x'.repeat(60_000)}${bosText}y`, options);
+    const text = Buffer.concat([...tokens].map((token) => engine.tokenBytes(token))).toString();
+    expect(text === `${'x'.repeat(60_000)}y`).toBe(true);
     await engine.shutdown();
   });
 

@@ -35,7 +35,11 @@ export function engineFacts(loaded: Loaded, options: EngineOptions): EngineFacts
   };
 }
 
-function deviceText({ native, probe }: Loaded): string {
+/** What a model computes on: enough of it to say so and to guess how fast. */
+export type Placed = Pick<NativeModel, 'library' | 'model' | 'threads' | 'gpuLayers' | 'layers'>;
+
+export function deviceText(placed: { native: Placed; probe: DeviceProbe }): string {
+  const { native, probe } = placed;
   const cpu = `cpu (${probe.cpuVariant}), ${native.threads} thread${native.threads > 1 ? 's' : ''}`;
   const gpu = probe.devices.find(({ type }) => isGpu(type));
   if (gpu === undefined || native.gpuLayers === 0) return cpu;
@@ -55,7 +59,7 @@ const SLOW = {
 /** More cores than this do not add memory bandwidth. */
 const BANDWIDTH_CORES_MAX = 4;
 
-function guess(native: NativeModel): EngineFacts['guess'] {
+export function guess(native: Placed): EngineFacts['guess'] {
   const { binding } = native.library;
   const onGpu = native.gpuLayers >= native.layers;
   const machine = onGpu ? SLOW.gpu : SLOW.core;

@@ -124,7 +124,7 @@ function checkOptions(spec: LlamaSpec, { contextTokens, cells, parallel }: Engin
   }
 }
 
-async function loadModel(
+export async function loadModel(
   { binding, log }: NativeLibrary,
   load: { spec: LlamaSpec; gpuLayers: number; onProgress: (fraction: number) => void },
 ): Promise<Pointer> {
@@ -212,7 +212,7 @@ function contextParams(
   return params;
 }
 
-async function newContext(
+export async function newContext(
   { binding, log }: NativeLibrary,
   model: Pointer,
   params: ContextParams,
@@ -231,7 +231,7 @@ async function newContext(
  * Without a pool of its own a context starts and joins its threads in every step (about 30 µs each).
  * One thread needs no pool.
  */
-function attachPool(
+export function attachPool(
   binding: Binding,
   context: Pointer,
   threads: number,

@@ -4,8 +4,10 @@
  */
 import { assert } from '../../base/assert.ts';
 import { PlenumError } from '../../base/errors.ts';
-import type { Binding, Pointer } from './binding.ts';
+import type { TokenizeOptions } from '../port.ts';
+import { type Binding, type Pointer, TOKEN_WHOLE, VOCAB_BPE } from './binding.ts';
 import { allocate, callAsync, readInt32s, release, view } from './memory.ts';
+import { cutLongRuns, hasLongRun } from './runs.ts';
 
 // llama_tokenize takes the length as int32.
 const TEXT_BYTES_MAX = 2 ** 31 - 1;
@@ -21,12 +23,15 @@ export class Vocab {
   readonly #binding: Binding;
   readonly #vocab: Pointer;
   readonly #pieces: PieceCache;
+  readonly #bos: number;
+  #whole: readonly string[] | null = null;
 
   constructor(binding: Binding, vocab: Pointer) {
     this.#binding = binding;
     this.#vocab = vocab;
     this.size = binding.vocabSize(vocab);
     const bos = binding.vocabBos(vocab);
+    this.#bos = bos;
     const eos = binding.vocabEos(vocab);
     const text = (token: number): string => {
       return token < 0 ? '' : (binding.vocabText(vocab, token) ?? '');
@@ -51,13 +56,24 @@ export class Vocab {
   }
 
   /**
-   * Any text, NUL included; lone surrogates become U+FFFD. Rejects with `engine_failed` when the
+   * Any text of any length, NUL included; lone surrogates become U+FFFD. Rejects with `engine_failed` when the
    * library cannot count the tokens.
    */
-  async tokenize(
-    text: string,
-    options: { addSpecial: boolean; parseSpecial: boolean },
-  ): Promise<Int32Array> {
+  async tokenize(text: string, options: TokenizeOptions): Promise<Int32Array> {
+    const regular = this.#binding.vocabType(this.#vocab) === VOCAB_BPE;
+    if (!(regular && hasLongRun(text))) return this.#tokenizePart(text, options);
+    const { addSpecial, parseSpecial } = options;
+    const lists: Int32Array[] = [];
+    for (const part of cutLongRuns(text, parseSpecial ? this.#wholeTokens() : [])) {
+      lists.push(await this.#tokenizePart(part, { addSpecial: false, parseSpecial }));
+    }
+    // What goes around any text: a first token, a last one, both or none.
+    const around = addSpecial ? await this.#tokenizePart('', options) : new Int32Array(0);
+    const before = around[0] === this.#bos ? 1 : 0;
+    return concat([around.subarray(0, before), ...lists, around.subarray(before)]);
+  }
+
+  async #tokenizePart(text: string, options: TokenizeOptions): Promise<Int32Array> {
     const bytes = Buffer.byteLength(text, 'utf8');
     assert(bytes <= TEXT_BYTES_MAX, `text of ${bytes} bytes`);
     const input = allocate(bytes);
@@ -74,6 +90,15 @@ export class Vocab {
     } finally {
       release(input);
     }
+  }
+
+  /** The texts of the tokens that are found whole wherever they stand. */
+  #wholeTokens(): readonly string[] {
+    this.#whole ??= Array.from({ length: this.size }, (_, token) => token)
+      .filter((token) => (this.#binding.vocabAttributes(this.#vocab, token) & TOKEN_WHOLE) !== 0)
+      .map((token) => this.#binding.vocabText(this.#vocab, token) ?? '')
+      .filter((text) => text !== '');
+    return this.#whole;
   }
 
   free(): void {
@@ -105,6 +130,16 @@ export class Vocab {
       release(output);
     }
   }
+}
+
+function concat(lists: readonly Int32Array[]): Int32Array {
+  const all = new Int32Array(lists.reduce((sum, list) => sum + list.length, 0));
+  let at = 0;
+  for (const list of lists) {
+    all.set(list, at);
+    at += list.length;
+  }
+  return all;
 }
 
 function suppressedTokens(binding: Binding, vocab: Pointer): number[] {
