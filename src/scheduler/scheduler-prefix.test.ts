@@ -2,7 +2,6 @@
 import { describe, expect, test } from 'vitest';
 import { Drive } from './fixture-drive.ts';
 import { options, request, tokensOf } from './fixture-requests.ts';
-import { Scheduler } from './scheduler.ts';
 
 const cancelled = { kind: 'cancelled', code: 'client_closed' } as const;
 const HEAD = tokensOf(0, 512);
@@ -245,9 +244,8 @@ test('conversations that began at once, alike, each find their own turns again',
 });
 
 test('what a waiting request remembers of leaders ends with them', () => {
+  // Each check of the drive looks for memories of requests that are gone.
   const drive = new Drive(options({ parallel: 2, seqsMax: 4 }));
-  const scheduler = drive.scheduler;
-  expect(scheduler).toBeInstanceOf(Scheduler);
   drive.submit(request(0, tokensOf(0, 10), { maxTokens: 900 }));
   for (let key = 1; key < 60; key++) drive.submit(request(key, tokensOf(key, 40)));
   drive.drain(2000);

@@ -207,6 +207,7 @@ export class Scheduler {
     }
     for (const s of this.#waiting) {
       assert(s.seq === null && s.computed === 0, `waiting ${s.key} holds cells`);
+      for (const key of s.commonWith.keys()) assert(this.#all.has(key), `${s.key} follows nobody`);
     }
   }
 
