@@ -1,7 +1,7 @@
 /** The official client against the real command and the real starter model. */
 import type OpenAI from 'openai';
 import { BadRequestError, NotFoundError } from 'openai';
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { homeWithStarter, startServer, stopAll, type TestServer, untilIdle } from './server.ts';
 
 const MISSING = 'the starter model could not be had';
@@ -18,6 +18,7 @@ beforeAll(async () => {
 beforeEach((context) => {
   if (home === null) context.skip(MISSING);
 });
+vi.setConfig({ testTimeout: 60_000 });
 afterAll(stopAll);
 
 type ChatExtra = Partial<OpenAI.Chat.ChatCompletionCreateParamsNonStreaming>;
