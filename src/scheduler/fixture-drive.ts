@@ -4,6 +4,7 @@
  * for every token that it is the one that its request gives alone. For tests only.
  */
 import { assert, defined } from '../base/assert.ts';
+import { CHUNK_TOKENS_MIN } from './catch-up.ts';
 import { FixtureEngine } from './fixture-engine.ts';
 import type { RequestKey, StepPlan, StepShape } from './plan.ts';
 import { type Admission, type End, Scheduler, type SchedulerOptions } from './scheduler.ts';
@@ -14,6 +15,8 @@ export interface DriveOptions extends SchedulerOptions {
   readonly endOneIn?: number;
   /** Cells that the scheduler counts but the engine cannot give. */
   readonly lostCells?: number;
+  /** More tokens never take less time in `time`, so that the step target can be checked. */
+  readonly monotone?: boolean;
   /** True time of a step; the clock moves by it. Default: 1 ms. */
   readonly computeMs?: (shape: StepShape) => number;
 }
@@ -87,6 +90,7 @@ export class Drive {
     }
     options.inFlight?.();
     this.#fed(step);
+    if (this.#options.monotone !== false) this.#withinTarget(step);
     const short = options.noCells === true || !this.#fits(step);
     this.#settle(step, short && step.slices.length > 0);
     return step;
@@ -114,6 +118,21 @@ export class Drive {
     const fed = step.slices.some((slice) => slice.request === oldest);
     this.#unfed = fed ? 0 : this.#unfed + 1;
     assert(this.#unfed <= 1, `drive: the oldest, ${oldest}, starves`);
+  }
+
+  /** Beside decoding, a step over its target has taken no more than the least of one prompt. */
+  #withinTarget(step: StepPlan): void {
+    const { stepTargetMs } = this.#options;
+    if (stepTargetMs === null || !(step.predictedMs > stepTargetMs)) return;
+    const catching = step.slices.filter(({ request, start }) => {
+      const produced = defined(this.produced.get(request), 'request of a slice').length;
+      const { prompt } = defined(this.#expected.get(request), 'request of a slice').request;
+      return produced === 0 || start < prompt.length + produced - 1;
+    });
+    if (catching.length === step.slices.length) return;
+    const tokens = catching.reduce((sum, slice) => sum + slice.tokens.length, 0);
+    const least = catching.length <= 1 && tokens <= CHUNK_TOKENS_MIN;
+    assert(least, `drive: ${step.predictedMs} ms for ${tokens} tokens beside decoding`);
   }
 
   #fits(step: StepPlan): boolean {

@@ -112,6 +112,7 @@ class Replay {
       stepTokensMax: h.parallel + h.moreStepTokens,
       time: TIME[h.time](),
       vocabulary: VOCABULARY,
+      monotone: h.time !== 'falling',
       computeMs: (shape) => 1 + shape.tokens / 16,
     });
     const sorted = h.arrivals.toSorted((a, b) => a.atStep - b.atStep);
