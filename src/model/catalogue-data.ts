@@ -112,6 +112,7 @@ function machinesOf(sources: ReadonlySet<string>): readonly CatalogueMachine[] {
       vectorTflops: one('vectorTflops'),
       memory: [...all('memory')].sort((a, b) => a.value - b.value),
       pcie: one('pcie'),
+      boardWatts: one('boardWatts'),
       loadWatts: one('loadWatts'),
       idleWatts: one('idleWatts'),
       priceUsd: one('priceUsd'),

@@ -40,6 +40,9 @@ export interface CatalogueMachine {
   readonly memory: readonly Figure[];
   /** Between host and device, one way, in 1e9 bytes per second. */
   readonly pcie: Figure | null;
+  /** What the board may draw: what sustained matrix work is limited by. */
+  readonly boardWatts: Figure | null;
+  /** Of the whole machine at the wall. */
   readonly loadWatts: Figure | null;
   readonly idleWatts: Figure | null;
   readonly priceUsd: Figure | null;

@@ -1,0 +1,63 @@
+/**
+ * The fitted parameters of the speed model: one set per machine family, each a share of what the
+ * machine's figures promise, so that a machine that was never measured is predicted by its family.
+ * The values are data/speed-params.json, written by tools/fit-speed.ts. Types and look-up only.
+ */
+import { PlenumError } from '../base/errors.ts';
+import type { WeightKind } from './model-cost.ts';
+
+export interface AttentionParams {
+  /** Of peak bandwidth, when reading the KV cache. */
+  readonly cacheShare: number;
+  /** Of the sustained matrix rate, in attention. */
+  readonly attentionShare: number;
+  /** Kernels per layer beyond the one of fused attention. */
+  readonly extraKernels: number;
+}
+
+export interface SpeedParams {
+  /** Of peak bandwidth, when reading weights. */
+  readonly bandwidthShare: number;
+  /** What a second die adds to bandwidth, relative to the first. */
+  readonly secondDieShare: number;
+  /** Of the FP32 rate, in kernels for one row. */
+  readonly vectorShare: Readonly<Record<WeightKind, number>>;
+  /** Of the sustained matrix rate, in kernels for many rows. */
+  readonly matrixShare: Readonly<Record<WeightKind, number>>;
+  /**
+   * Sustained matrix operations per joule of board power, where power is what limits them; null
+   * where the peak does.
+   */
+  readonly opsPerJoule: number | null;
+  /** Of the FP16 matrix peak, at most sustained where power is no limit. */
+  readonly peakOpsShare: number;
+  /** Rates of one GPU core, for a generation whose makers publish none; null where they do. */
+  readonly ratesPerCore: { readonly matrix: number; readonly vector: number } | null;
+  /** Fused attention (flash) or separate kernels (plain). */
+  readonly attention: Readonly<Record<AttentionKind, AttentionParams>>;
+  /** Exponent that softens the knee between two terms. */
+  readonly softness: number;
+  /** Rows by which the last tile of a matrix kernel is idle. */
+  readonly tilePadding: number;
+  readonly kernelMicros: number;
+}
+
+export type AttentionKind = 'flash' | 'plain';
+
+export interface FamilyParams extends SpeedParams {
+  /** Root mean square of the relative residuals of the fit, in percent; see docs/speed-fit.md. */
+  readonly errorPct: { readonly decode: number; readonly prefill: number };
+  /** Rows of the family that the fit used, for its own trustworthiness. */
+  readonly rows: { readonly decode: number; readonly prefill: number };
+}
+
+/** By family: `metal-m4`, `cuda-ada`, `mlx`, `cpu`. */
+export type SpeedTable = Readonly<Record<string, FamilyParams>>;
+
+/** Throws `usage` that lists the known families. */
+export function familyParams(table: SpeedTable, family: string): FamilyParams {
+  const params = table[family];
+  if (params !== undefined) return params;
+  const known = Object.keys(table).join(', ');
+  throw new PlenumError('usage', `No fitted speed for the family '${family}'; known: ${known}`);
+}

@@ -1,0 +1,153 @@
+/**
+ * The time of one step on one machine: two terms and an overhead.
+ *
+ *   matrices:  ( (bytes / bandwidth)^p + (operations / rate)^p )^(1/p)
+ *   attention: the same two terms for the cache
+ *   overhead:  kernels × time per kernel
+ *
+ * The rate is that of vector kernels for few rows and of matrix kernels for many, whichever is
+ * faster. Every term is monotone: more bandwidth or compute is never slower, more tokens or
+ * context never faster. Parameters come from data/speed-params.json. Pure.
+ */
+import type { StepShape } from '../scheduler/plan.ts';
+import { expectedExperts, type ModelCost, WEIGHT_KINDS, type WeightGroup } from './model-cost.ts';
+import type { AttentionParams, SpeedParams } from './speed-params.ts';
+
+/** What a machine offers, whatever its family makes of it. */
+export interface Device {
+  readonly peakBytesPerSecond: number;
+  /** The peak, less what joining dies costs; the family's share is still to come off. */
+  readonly bandwidthBytesPerSecond: number;
+  readonly peakOpsPerSecond: number | null;
+  /** Sustained. Null where it is not known: then what needs it is not predicted. */
+  readonly matrixOpsPerSecond: number | null;
+  readonly vectorOpsPerSecond: number | null;
+  readonly params: SpeedParams;
+  readonly attention: AttentionParams;
+}
+
+export interface StepTerms {
+  readonly totalMs: number;
+  /** Weights over bandwidth, and cache over bandwidth, at the effective rate. */
+  readonly bandwidthMs: number;
+  readonly computeMs: number;
+  readonly overheadMs: number;
+  /** At the machine's peak figures and with no overhead: no engine can be faster. */
+  readonly limitMs: number;
+}
+
+/** Bytes of a cache element; 2 for f16. */
+export interface StepOptions {
+  readonly cacheElementBytes: number;
+}
+
+const F16_CACHE: StepOptions = { cacheElementBytes: 2 };
+
+/** The terms of a step of `shape`. A device without a known rate counts compute as 0. */
+export function stepTerms(
+  shape: StepShape,
+  cost: ModelCost,
+  device: Device,
+  options: StepOptions = F16_CACHE,
+): StepTerms {
+  const { params } = device;
+  const bandwidth = device.bandwidthBytesPerSecond;
+  const weights = weightTerms(shape, cost, device);
+  const cache = cacheTerms(shape, cost, device, options);
+  const weightMs = (1e3 * weights.bytes) / (bandwidth * params.bandwidthShare);
+  const cacheMs = (1e3 * cache.bytes) / (bandwidth * device.attention.cacheShare);
+  const matricesMs = soften(weightMs, weights.computeMs, params.softness);
+  const attentionMs = soften(cacheMs, cache.computeMs, params.softness);
+  const kernels = cost.kernels + cost.layers * device.attention.extraKernels;
+  const overheadMs = (kernels * params.kernelMicros) / 1e3;
+  const bestOps = device.peakOpsPerSecond ?? device.matrixOpsPerSecond ?? 0;
+  const peakOpsMs = bestOps === 0 ? 0 : (1e3 * (weights.ops + cache.ops)) / bestOps;
+  return {
+    totalMs: matricesMs + attentionMs + overheadMs,
+    bandwidthMs: weightMs + cacheMs,
+    computeMs: weights.computeMs + cache.computeMs,
+    overheadMs,
+    limitMs: Math.max((1e3 * (weights.bytes + cache.bytes)) / device.peakBytesPerSecond, peakOpsMs),
+  };
+}
+
+/** (a^p + b^p)^(1/p): max(a, b) for a large p, a + b for p = 1. */
+export function soften(a: number, b: number, p: number): number {
+  const most = Math.max(a, b);
+  if (most === 0) return 0;
+  return most * ((a / most) ** p + (b / most) ** p) ** (1 / p);
+}
+
+interface WeightTerms {
+  readonly bytes: number;
+  readonly ops: number;
+  readonly computeMs: number;
+}
+
+function weightTerms(shape: StepShape, cost: ModelCost, device: Device): WeightTerms {
+  const { tokens, outputs } = shape;
+  let bytes = cost.dense.bytes;
+  let ops = 2 * cost.dense.parameters * tokens;
+  let computeMs = rowsMs(cost.dense, tokens, 1, device);
+  if (outputs > 0) {
+    bytes += cost.head.bytes;
+    ops += 2 * cost.head.parameters * outputs;
+    computeMs += rowsMs(cost.head, outputs, 1, device);
+  }
+  if (cost.experts !== null) {
+    const { count, used } = cost.experts;
+    const touched = expectedExperts(count, used, tokens);
+    const rows = (tokens * used) / touched;
+    bytes += (cost.experts.bytes * touched) / count;
+    ops += (2 * cost.experts.parameters * tokens * used) / count;
+    computeMs += rowsMs(cost.experts, rows, touched / count, device);
+  }
+  return { bytes, ops, computeMs };
+}
+
+/**
+ * Milliseconds of compute for `rows` rows through `share` of a group of matrices. Vector kernels
+ * take each row alone; matrix kernels work in tiles, of which the last is only partly filled.
+ */
+function rowsMs(group: WeightGroup, rows: number, share: number, device: Device): number {
+  const { params } = device;
+  let perRow = 0;
+  let perTileRow = 0;
+  for (const kind of WEIGHT_KINDS) {
+    const part = group.kinds[kind];
+    if (part === 0) continue;
+    perRow += part / params.vectorShare[kind];
+    perTileRow += part / params.matrixShare[kind];
+  }
+  const ops = 2 * group.parameters * share;
+  const vector = device.vectorOpsPerSecond;
+  const matrix = device.matrixOpsPerSecond;
+  const vectorMs = vector === null ? 0 : (1e3 * ops * rows * perRow) / vector;
+  const tiled = ops * (rows + params.tilePadding) * perTileRow;
+  const matrixMs = matrix === null ? 0 : (1e3 * tiled) / matrix;
+  // Without a vector rate: the matrix rate, without idle rows, which few rows would not have.
+  if (vector === null) return (matrixMs * rows) / (rows + params.tilePadding);
+  return matrix === null ? vectorMs : Math.min(vectorMs, matrixMs);
+}
+
+function cacheTerms(
+  shape: StepShape,
+  cost: ModelCost,
+  device: Device,
+  { cacheElementBytes }: StepOptions,
+): WeightTerms {
+  const { tokens, sequences, attended } = shape;
+  if (tokens === 0) return { bytes: 0, ops: 0, computeMs: 0 };
+  const perToken = attended / tokens;
+  let bytes = 0;
+  let ops = 0;
+  for (const group of cost.cache) {
+    const cells = group.windowTokens === null ? perToken : Math.min(perToken, group.windowTokens);
+    // The tokens of one sequence are computed together and read its cells once.
+    bytes += group.layers * group.elements * cacheElementBytes * cells * sequences;
+    ops += group.layers * group.opsPerCell * cells * tokens;
+  }
+  const rate = device.matrixOpsPerSecond;
+  const computeMs = rate === null ? 0 : (1e3 * ops) / (rate * device.attention.attentionShare);
+  return { bytes, ops, computeMs };
+}
