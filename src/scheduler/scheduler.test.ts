@@ -105,7 +105,7 @@ describe('fairness', () => {
   });
 
   test('a long prompt leaves half of a step to a short one, whichever of time and tokens is short', () => {
-    for (const stepTokensMax of [64, 512]) {
+    for (const stepTokensMax of [64, 2048]) {
       const drive = new Drive(options({ stepTokensMax, time: timeModel((s) => 1 + s.tokens) }));
       drive.submit(request(1, tokensOf(1, 900)));
       drive.submit(request(2, tokensOf(2, 30)));
