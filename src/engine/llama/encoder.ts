@@ -20,7 +20,7 @@ import { callAsync, readDescription, readMeta, view } from './memory.ts';
 import { type DeviceProbe, openLibrary, probeDevices } from './native.ts';
 import { Vocab } from './vocab.ts';
 
-/** A key of converted files: lengths for which a vector was trained, as in `[512,256]`. */
+/** A text in files converted by this project: lengths that a vector was trained for, `512,256`. */
 const MATRYOSHKA_KEY = 'plenum.matryoshka_dimensions';
 /** Their graph ends in a softmax over the tokens `yes` and `no` (src/llama-graph.cpp). */
 const SOFTMAX_ARCHITECTURES: ReadonlySet<string> = new Set(['qwen3', 'qwen3vl']);

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -93,6 +95,19 @@ describe('llama', () => {
     const text = Buffer.concat([...tokens].map((token) => engine.tokenBytes(token))).toString();
     expect(text === `${'x'.repeat(60_000)}y`).toBe(true);
     await engine.shutdown();
+  });
+
+  it('lets its process exit while a model loads', async () => {
+    const file = await ensureSynthetic('synthetic:tiny', dir);
+    const script = `
+      import { openLlamaEngine } from ${JSON.stringify(new URL('./engine.ts', import.meta.url))};
+      const options = ${JSON.stringify(CONTRACT_OPTIONS)};
+      const onProgress = () => process.exit(7);
+      await openLlamaEngine(${JSON.stringify({ ...SPEC, path: file })}, { ...options, onProgress });
+    `;
+    const arguments_ = ['--input-type=module-typescript', '--eval', script];
+    const child = spawn(process.execPath, arguments_, { stdio: 'inherit' });
+    expect(await once(child, 'exit')).toEqual([7, null]);
   });
 
   it('quotes the library when a file cannot be loaded', async () => {

@@ -80,10 +80,7 @@ export class NativeLog {
   }
 }
 
-/**
- * Sends the library's log to `log`. At exit a native function without effects takes its place: the
- * library still speaks while it is torn down, when JavaScript can no longer be called.
- */
+/** Sends the library's log to `log`. */
 export function installLog(binding: Binding, log: NativeLog): void {
   const listener = registerLog((level, text) => {
     try {
@@ -93,5 +90,4 @@ export function installLog(binding: Binding, log: NativeLog): void {
     }
   });
   binding.logSet(listener, null);
-  process.once('exit', () => binding.logSet(binding.noop, null));
 }

@@ -47,6 +47,11 @@ function readText(write: (memory: Pointer) => number): string | null {
   }
 }
 
+let running = 0;
+
+/** Asynchronous native calls that have not returned. */
+export const runningCalls = (): number => running;
+
 /** Calls an asynchronous native function; the event loop stays free meanwhile. */
 export function callAsync<A extends unknown[], R>(
   fn: { async: (...args: [...A, (error: unknown, result: R) => void]) => void },
@@ -54,8 +59,10 @@ export function callAsync<A extends unknown[], R>(
 ): Promise<R> {
   return new Promise((resolve, reject) => {
     fn.async(...args, (error, result) => {
+      running -= 1;
       if (error) reject(error instanceof Error ? error : new Error(String(error)));
       else resolve(result);
     });
+    running += 1;
   });
 }

@@ -6,6 +6,7 @@ import os from 'node:os';
 import { type Binding, DEVICE_TYPES, openBinding, type Pointer } from './binding.ts';
 import { PINNED_RELEASE } from './library.ts';
 import { installLog, NativeLog } from './log.ts';
+import { runningCalls } from './memory.ts';
 import { proveLibrary } from './proof.ts';
 
 export interface NativeLibrary {
@@ -24,8 +25,19 @@ export function openLibrary(): NativeLibrary {
   installLog(binding, log);
   binding.backendInit();
   binding.loadBackends(binding.files.directory);
+  process.once('exit', (code) => leave(binding, code));
   opened = { binding, log };
   return opened;
+}
+
+/**
+ * From here on JavaScript can no longer be called, but the library still speaks while it is torn
+ * down: its log goes nowhere. And a thread that waits for a callback (progress while a model loads)
+ * would never return, while Node waits for its threads: then the process ends without waiting.
+ */
+function leave(binding: Binding, code: number): void {
+  binding.logSet(binding.noop, null);
+  if (runningCalls() > 0) binding.exitNow(code);
 }
 
 export interface DeviceInfo {
