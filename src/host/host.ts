@@ -24,6 +24,7 @@ import type { LoadReport } from '../wire/report.ts';
 import { promptTokens, refusalOf } from './admit.ts';
 import { StepMeter } from './meter.ts';
 import { HostRequest } from './request.ts';
+import type { TurnGate } from './turn-gate.ts';
 
 export interface HostEvent {
   readonly id: string;
@@ -36,6 +37,8 @@ export interface HostOptions {
   readonly clock: Clock;
   readonly parallel: number;
   readonly queueMax: number;
+  /** Whether a step may begin, where models share the machine's time. */
+  readonly gate: TurnGate;
   /** Receives events in order, batched per turn of the loop. */
   readonly send: (events: readonly HostEvent[]) => void;
   /** The loop has stopped for good. Every request has had its end. */
@@ -136,6 +139,7 @@ export class Host {
   close(): void {
     this.#stopped = true;
     this.#failAll({ code: 'draining', message: 'the model was unloaded' });
+    this.#options.gate.close();
     this.#wakeUp();
   }
 
@@ -157,7 +161,7 @@ export class Host {
   }
 
   async #turn(): Promise<void> {
-    const { scheduler, engine, clock } = this.#options;
+    const { scheduler, engine, clock, gate } = this.#options;
     const now = clock.now();
     const planned = scheduler.plan(now);
     for (const { key, cachedTokens } of planned.started) this.#start(key, cachedTokens, now);
@@ -165,15 +169,31 @@ export class Host {
       this.#deliver(planned);
       scheduler.check();
       this.#meter.idle();
+      gate.idle();
       await this.#sleep();
       return;
     }
+    const turn = this.#askFor(planned.step);
+    if (turn !== undefined) {
+      // The last step's text does not wait for a turn.
+      this.#deliver(planned);
+      await turn;
+      this.#meter.idle();
+      if (this.#stopped) return;
+    }
     this.#steppingSince = clock.now();
     const computing = engine.step(planned.step);
-    this.#deliver(planned);
+    if (turn === undefined) this.#deliver(planned);
     const result = await computing;
     this.#steppingSince = null;
+    gate.leave(result.kind === 'done' ? result.computeMs : 0);
     this.#settle(planned.step, result);
+  }
+
+  /** Cache operations alone take no time that is worth a turn. */
+  #askFor({ slices, predictedMs }: StepPlan): Promise<void> | undefined {
+    if (slices.length === 0) return undefined;
+    return this.#options.gate.enter({ stepMs: predictedMs, leastMs: predictedMs });
   }
 
   #settle(step: StepPlan, result: StepResult): void {

@@ -9,6 +9,7 @@ import type { FromHost, HostSpec, ToHost } from '../wire/host.ts';
 import { checkTokens } from './admit.ts';
 import type { OpenedHost } from './open.ts';
 import { textOf } from './request.ts';
+import { TurnGate } from './turn-gate.ts';
 
 enableCompileCache();
 
@@ -18,6 +19,7 @@ const EXIT_FAILED = 70;
 
 let opened: OpenedHost | null = null;
 let heartbeat: NodeJS.Timeout | undefined;
+const gate = new TurnGate(send);
 
 function send(message: FromHost): void {
   if (process.connected) process.send?.(message);
@@ -38,6 +40,7 @@ async function load(spec: HostSpec): Promise<void> {
   const { openHost } = await import('./open.ts');
   let progressed = -1;
   opened = await openHost(spec, {
+    gate,
     onProgress: (fraction) => {
       const percent = Math.floor(fraction * 100);
       if (percent > progressed) send({ type: 'progress', fraction });
@@ -97,6 +100,8 @@ async function handle(message: ToHost): Promise<void> {
       return tokenize(message.call, message);
     case 'detokenize':
       return detokenize(message.call, message.tokens);
+    case 'turn':
+      return gate.order(message);
     case 'drain':
       await opened?.host.drain();
       return close();

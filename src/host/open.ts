@@ -6,6 +6,7 @@ import { OnlineStepTime } from '../planner/step-time.ts';
 import { Scheduler } from '../scheduler/scheduler.ts';
 import type { HostFacts, HostSpec } from '../wire/host.ts';
 import { Host, type HostEvent } from './host.ts';
+import type { TurnGate } from './turn-gate.ts';
 
 export interface OpenedHost {
   readonly host: Host;
@@ -14,6 +15,7 @@ export interface OpenedHost {
 }
 
 export interface OpenHostOptions {
+  readonly gate: TurnGate;
   readonly onProgress: (fraction: number) => void;
   readonly send: (events: readonly HostEvent[]) => void;
   readonly failed: (error: ErrorRecord) => void;
@@ -42,6 +44,7 @@ export async function openHost(spec: HostSpec, options: OpenHostOptions): Promis
     clock: systemClock,
     parallel: spec.parallel,
     queueMax: spec.queueMax,
+    gate: options.gate,
     send: options.send,
     failed: options.failed,
   });

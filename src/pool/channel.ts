@@ -14,6 +14,7 @@ import {
 } from '../wire/generation.ts';
 import type { FromHost, HostFacts, HostSpec, ToHost, TokenPiece } from '../wire/host.ts';
 import type { LoadReport } from '../wire/report.ts';
+import type { TurnOrder, TurnReport } from '../wire/turn.ts';
 
 const HOST_MAIN = new URL('../host/main.ts', import.meta.url);
 const STDERR_LINES_MAX = 20;
@@ -25,6 +26,7 @@ export interface ChannelListener {
   readonly onProgress: (fraction: number) => void;
   readonly onReady: (facts: HostFacts) => void;
   readonly onReport: (report: LoadReport) => void;
+  readonly onTurn: (report: TurnReport) => void;
   /** The process is gone; `error` is null when it was asked to go. */
   readonly onExit: (error: ErrorRecord | null) => void;
 }
@@ -102,6 +104,11 @@ export class HostChannel {
     return reply.text;
   }
 
+  /** What the time arbiter tells the host. */
+  turn(order: TurnOrder): void {
+    this.#post(order);
+  }
+
   /** Lets it finish what it has accepted, then it goes. */
   drain(): void {
     this.#closing = true;
@@ -146,6 +153,9 @@ export class HostChannel {
         break;
       case 'report':
         this.#listener.onReport(message.report);
+        break;
+      case 'turn':
+        this.#listener.onTurn(message);
         break;
       case 'events':
         for (const { id, event } of message.events) this.#deliver(id, event);

@@ -10,11 +10,15 @@ import type { GenerateEvent, GenerateRequest } from '../wire/generation.ts';
 import type { HostFacts, HostSpec } from '../wire/host.ts';
 import type { ModelState } from '../wire/model-info.ts';
 import type { LoadReport } from '../wire/report.ts';
+import type { TurnOrder } from '../wire/turn.ts';
+import type { TurnSeat } from './arbiter-driver.ts';
 import { HostChannel } from './channel.ts';
 
 export interface SupervisorOptions {
   readonly spec: HostSpec;
   readonly clock: Clock;
+  /** A place at the time arbiter for each life of the host; null = there is none. */
+  readonly takeSeat: ((post: (order: TurnOrder) => void) => TurnSeat) | null;
   /** Something that an operator wants to know. */
   readonly onChange: (change: SupervisorChange) => void;
 }
@@ -117,8 +121,13 @@ export class HostSupervisor {
         this.#heard();
         this.#report = report;
       },
-      onExit: (error) => this.#exited(error),
+      onTurn: (report) => seat?.heard(report),
+      onExit: (error) => {
+        seat?.gone();
+        this.#exited(error);
+      },
     });
+    const seat = this.#options.takeSeat?.((order) => channel.turn(order));
     this.#channel = channel;
     clearInterval(this.#watchdog);
     this.#watchdog = setInterval(() => this.#watch(channel), this.#options.spec.heartbeatMs);

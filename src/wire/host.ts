@@ -6,6 +6,7 @@
 import type { ErrorRecord } from '../base/errors.ts';
 import type { GenerateEvent, GenerateRequest } from './generation.ts';
 import type { LoadReport } from './report.ts';
+import type { TurnOrder, TurnReport } from './turn.ts';
 
 /** What a host is told to load and how. All counts are checked by the front before. */
 export interface HostSpec {
@@ -91,6 +92,7 @@ export type ToHost =
       readonly withPieces: boolean;
     }
   | { readonly type: 'detokenize'; readonly call: number; readonly tokens: Int32Array }
+  | TurnOrder
   /** Finish what is accepted, take nothing new, then close. */
   | { readonly type: 'drain' }
   | { readonly type: 'close' };
@@ -110,6 +112,7 @@ export type FromHost =
       readonly events: readonly { readonly id: string; readonly event: GenerateEvent }[];
     }
   | { readonly type: 'report'; readonly report: LoadReport }
+  | TurnReport
   | {
       readonly type: 'tokenized';
       readonly call: number;
