@@ -14,10 +14,13 @@ import type {
   HostStatus,
 } from '../http/backend.ts';
 import { type ChatTemplate, compileChatTemplate } from '../model/chat-template.ts';
+import { concurrencyOf, TurnKeeper } from '../pool/arbiter-driver.ts';
+import { defaultPolicy } from '../pool/arbiter-policy.ts';
 import { HostSupervisor, type SupervisorChange } from '../pool/supervisor.ts';
 import type { PromptSource } from '../wire/generation.ts';
 import type { HostSpec, TokenPiece } from '../wire/host.ts';
 import type { ModelInfo } from '../wire/model-info.ts';
+import type { TimeView } from '../wire/turn.ts';
 import { EventStream } from './generation.ts';
 
 /** A model of the configuration, resolved to a file. */
@@ -48,10 +51,14 @@ interface Entry {
 
 export class Node implements Backend {
   readonly #entries: readonly Entry[];
+  /** null where a single model has the machine to itself. */
+  readonly #turns: TurnKeeper | null;
   #draining = false;
 
   constructor({ models, clock, onChange }: NodeOptions) {
     const created = Math.floor(Date.now() / 1000);
+    const turns = models.length > 1 ? turnKeeper(models, clock) : null;
+    this.#turns = turns;
     this.#entries = models.map((model) => ({
       model,
       created,
@@ -59,6 +66,7 @@ export class Node implements Backend {
       host: new HostSupervisor({
         spec: model.spec,
         clock,
+        takeSeat: turns && ((post) => turns.seat(model.id, 'chat', post)),
         onChange: (change) => onChange(model.id, change),
       }),
     }));
@@ -85,6 +93,11 @@ export class Node implements Backend {
       device: entry.host.facts?.device ?? null,
       loadFraction: entry.host.loadFraction,
     }));
+  }
+
+  /** How the models share the machine's time; null where one has it to itself. */
+  time(): TimeView | null {
+    return this.#turns?.view() ?? null;
   }
 
   generate(request: ClientRequest): Generation {
@@ -190,6 +203,11 @@ export class Node implements Backend {
     }
     return entry.template.compiled;
   }
+}
+
+function turnKeeper(models: readonly ServedModel[], clock: Clock): TurnKeeper {
+  const concurrency = concurrencyOf(models.map(({ spec }) => spec.engine));
+  return new TurnKeeper(defaultPolicy(concurrency), clock);
 }
 
 function infoOf({ model, host, created }: Entry): ModelInfo {
