@@ -20,7 +20,8 @@ export interface CatchUpTerms {
 
 /**
  * Without a step target, a step may take this many times the decode-only step: the inter-token
- * latency of running streams at most doubles, with a margin for the prediction's error.
+ * latency of running streams at most doubles, with a margin for the prediction's error (see
+ * autoTargetMs for when prompts are the many).
  */
 export const AUTO_STEP_FACTOR = 1.8;
 /** While nothing decodes a step may take this long: what bounds cancellation and a newcomer's wait. */
@@ -39,9 +40,9 @@ export function planCatchUp(
   const oldest = behind[0];
   if (oldest === undefined) return;
   const decodeMs = draft.isEmpty ? 0 : terms.time.predictMs(draft.shape);
-  const budgetMs = draft.isEmpty
-    ? CATCH_UP_STEP_MS_MAX
-    : (terms.stepTargetMs ?? AUTO_STEP_FACTOR * decodeMs);
+  const streams = draft.shape.sequences;
+  const autoMs = autoTargetMs({ decodeMs, streams, behind: behind.length });
+  const budgetMs = draft.isEmpty ? CATCH_UP_STEP_MS_MAX : (terms.stepTargetMs ?? autoMs);
   const whole = { budgetMs, room: draft.room };
   const half = {
     budgetMs: decodeMs + (budgetMs - decodeMs) / 2,
@@ -54,6 +55,22 @@ export function planCatchUp(
   const rest = behind.slice(1).sort((a, b) => a.remaining - b.remaining || a.key - b.key);
   for (const s of rest) grow(s, whole);
   grow(oldest, whole);
+}
+
+/**
+ * The step's time when none is configured. The streams keep more than half of it while they are the
+ * many; when more prompts wait than streams run, time is shared by heads: a burst of prompts is not
+ * held up by the first of them that answers, and decoding is cheapest when all of them have arrived.
+ */
+export function autoTargetMs(load: {
+  readonly decodeMs: number;
+  readonly streams: number;
+  readonly behind: number;
+}): number {
+  const { decodeMs, streams, behind } = load;
+  const floorMs = AUTO_STEP_FACTOR * decodeMs;
+  const sharedMs = decodeMs * (1 + behind / Math.max(1, streams));
+  return Math.max(floorMs, Math.min(sharedMs, CATCH_UP_STEP_MS_MAX));
 }
 
 /** What a chunk may take: the step's time with it, and tokens. */

@@ -28,7 +28,7 @@ export interface SchedulerOptions {
   readonly queueMax: number;
   /** Longest wait for the first step. */
   readonly waitMsMax: number;
-  /** Time of a step while streams decode; null = AUTO_STEP_FACTOR times the decode-only step. */
+  /** Time of a step while streams decode; null = by the load (autoTargetMs). */
   readonly stepTargetMs: number | null;
   readonly prefixCache: boolean;
   readonly time: StepTimeModel;
