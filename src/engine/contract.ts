@@ -1,12 +1,12 @@
 /**
- * What every engine must do, as tests. Both implementations pass it, so that what is tested on `sim`
- * holds on `llama`. A case may be skipped only with a reason, which is printed.
+ * What every engine must do, as tests. Both implementations pass it, so that what is tested on
+ * `sim` holds on `llama`. A case may be skipped only with a reason, which is printed.
  *
- * On floating point: a sum's last bits depend on the order of its terms, and that order changes with
- * the shape of a batch, with a cache in 16 bits and with the kernel of each CPU. So equal contexts
- * give logits that differ in the fourth digit, and greedy decoding may differ where the two likeliest
- * tokens are nearer than that. `expectSame` therefore lets two runs part at such a tie, and only
- * there; anything that is wrong in a cache moves logits by far more.
+ * On floating point: a sum's last bits depend on the order of its terms, and that order changes
+ * with the shape of a batch, with a cache in 16 bits and with the kernel of each CPU. So equal
+ * contexts give logits that differ by thousandths, and greedy decoding may differ where the
+ * two likeliest tokens are nearer than that. `expectSame` therefore lets two runs part at such a
+ * tie, and only there; anything that is wrong in a cache moves logits by far more.
  */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -15,8 +15,8 @@ import { PlenumError } from '../base/errors.ts';
 import { Driver, type Finished, GREEDY } from './contract-driver.ts';
 import type { Engine, EngineOptions } from './port.ts';
 
-/** Two logits nearer than this are a tie. Seen: differences up to 4e-4 on a model of 4 layers. */
-const TIE = 2e-3;
+/** Nearer is a tie: twice 4.4e-3, the largest difference of 1,152 tokens on `synthetic:tiny`. */
+const TIE = 1e-2;
 
 const CONTEXT_TOKENS = 256;
 const PARALLEL = 4;
@@ -128,6 +128,7 @@ export function describeEngineContract(
         expectSame(await driver.alone({ ...run, preemptAt: 5, chunk: 4 }), await expected(1));
       });
 
+      // Skipped where an engine's memory cannot share a prefix; its test says why.
       it.skipIf(skips.sharing !== undefined)(
         `prefix-shared as unshared${skips.sharing === undefined ? '' : ` (${skips.sharing})`}`,
         async () => {

@@ -1,3 +1,4 @@
+/** Draws against the plain way: a full sort and the probabilities of what is left. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Prng } from '../../base/prng.ts';

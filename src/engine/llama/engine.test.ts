@@ -1,3 +1,6 @@
+/**
+ * The engine over the real library on synthetic models: the contract, and what only it can get wrong.
+ */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';

@@ -1,7 +1,7 @@
 /**
  * The `llama` engine: the engine port over libllama. It owns the model, its context and the
- * samplers of the open requests; one step is cache operations, one or more asynchronous decodes, and
- * sampling from the logits. The event loop is free while a decode computes.
+ * samplers of the open requests; one step is cache operations, one or more asynchronous decodes,
+ * and sampling from the logits. The event loop is free while a decode computes.
  */
 import { assert, defined } from '../../base/assert.ts';
 import type { RequestKey, StepPlan, StepResult } from '../../scheduler/plan.ts';

@@ -48,9 +48,9 @@ export function deviceText(placed: { native: Placed; probe: DeviceProbe }): stri
 }
 
 /**
- * Deliberately slow machines, so that the first steps are planned small and the online fit only ever
- * finds more room: a CPU core reads 3 GB/s of weights and computes 8 GFLOP/s; the smallest Apple GPU
- * (M1, 68 GB/s and 2.6 TFLOP/s by its data sheet) at half of both.
+ * Deliberately slow machines, so that the first steps are planned small and the online fit only
+ * ever finds more room: a CPU core reads 3 GB/s of weights and computes 8 GFLOP/s; the smallest
+ * Apple GPU (M1, 68 GB/s and 2.6 TFLOP/s by its data sheet) at half of both.
  */
 const SLOW = {
   core: { bytesPerMs: 3e6, flopPerMs: 8e6, overheadMs: 0.5 },

@@ -1,3 +1,4 @@
+/** Which package and which files are taken, and what is said when they are not there. */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';

@@ -1,6 +1,6 @@
 /**
- * Loads a model and makes its context, in calls that leave the event loop free; says why when either
- * fails, in the library's words. It owns the choice of parameters and the order of freeing.
+ * Loads a model and makes its context, in calls that leave the event loop free; says why when
+ * either fails, in the library's words. It owns the choice of parameters and the order of freeing.
  */
 import { PlenumError } from '../../base/errors.ts';
 import type { EngineSpec } from '../../wire/host.ts';
@@ -228,8 +228,8 @@ export async function newContext(
 }
 
 /**
- * Without a pool of its own a context starts and joins its threads in every step (about 30 µs each).
- * One thread needs no pool.
+ * Without a pool of its own a context starts and joins its threads in every step (about 30 µs
+ * each). One thread needs no pool.
  */
 export function attachPool(
   binding: Binding,

@@ -1,3 +1,4 @@
+/** What is kept of the library's log, and that it is bounded. */
 import { describe, expect, it } from 'vitest';
 import { LOG_LEVEL } from './binding.ts';
 import { NativeLog } from './log.ts';

@@ -1,3 +1,4 @@
+/** Log probabilities against a full softmax and a full sort. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { scoreRow } from './logprobs.ts';

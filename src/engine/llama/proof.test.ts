@@ -1,3 +1,4 @@
+/** The proof accepts the pinned library and names what differs in another. */
 import { describe, expect, it } from 'vitest';
 import { openBinding } from './binding.ts';
 import { proveLibrary, proveLogits } from './proof.ts';

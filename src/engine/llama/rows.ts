@@ -1,8 +1,8 @@
 /**
  * Passes over one row of logits: its maximum, sums of exponentials, its largest entries, and the
- * logit down to which a count or a share of probability reaches. Written for the machine, since they
- * run for every token of every request: no allocation per row, a table for exp, and blocks whose
- * maximum shows that nothing in them matters.
+ * logit down to which a count or a share of probability reaches. Written for the machine, since
+ * they run for every token of every request: no allocation per row, a table for exp, and blocks
+ * whose maximum shows that nothing in them matters.
  */
 import { PlenumError } from '../../base/errors.ts';
 

@@ -1,3 +1,4 @@
+/** Long runs are cut without losing text, characters or special tokens. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { cutLongRuns, hasLongRun, RUN_MAX } from './runs.ts';

@@ -1,3 +1,4 @@
+/** Bias and penalties, their windows, and that a row of logits stays as it was. */
 import { describe, expect, it } from 'vitest';
 import { NEUTRAL_SAMPLING, type SamplingParams } from '../../wire/generation.ts';
 import { RowScan } from './rows.ts';

@@ -56,8 +56,8 @@ export class Vocab {
   }
 
   /**
-   * Any text of any length, NUL included; lone surrogates become U+FFFD. Rejects with `engine_failed` when the
-   * library cannot count the tokens.
+   * Any text of any length, NUL included; lone surrogates become U+FFFD. Rejects with
+   * `engine_failed` when the library cannot count the tokens.
    */
   async tokenize(text: string, options: TokenizeOptions): Promise<Int32Array> {
     const regular = this.#binding.vocabType(this.#vocab) === VOCAB_BPE;

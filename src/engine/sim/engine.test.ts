@@ -1,3 +1,4 @@
+/** The simulated engine: the contract, its clock, its faults and what it notices in a plan. */
 import { describe, expect, it } from 'vitest';
 import { PlenumError } from '../../base/errors.ts';
 import type { SimFaults, SimSpec } from '../../wire/host.ts';

@@ -1,7 +1,7 @@
 /**
- * The vocabulary of the `sim` engine: the 256 bytes, a few control tokens, then words with a leading
- * space. Promises that tokenising any text and joining `tokenBytes` gives the text's UTF-8 back
- * exactly. It owns no model: which token comes next is decided in distribution.ts.
+ * The vocabulary of the `sim` engine: the 256 bytes, a few control tokens, then words with a
+ * leading space. Promises that tokenising any text and joining `tokenBytes` gives the text's UTF-8
+ * back exactly. It owns no model: which token comes next is decided in distribution.ts.
  */
 import { assert, defined } from '../../base/assert.ts';
 
