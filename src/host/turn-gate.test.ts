@@ -136,6 +136,7 @@ describe('TurnGate', () => {
 
   it('refuses to be entered twice', () => {
     const { gate } = gateOf();
+    gate.order(HOLD);
     expect(gate.enter(need(1))).toBeInstanceOf(Promise);
     expect(() => gate.enter(need(1))).toThrow(/twice/);
   });
