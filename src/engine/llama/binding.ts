@@ -177,7 +177,7 @@ function declare(files: LibraryFiles) {
     files,
     /** A C function without effects, to be called in place of a callback. */
     noop: llama.symbol('llama_max_devices') as Pointer,
-    /** _exit of the C library: ends the process without handlers and without waiting for threads. */
+    /** _exit of the C library: ends the process without handlers or waiting for threads. */
     exitNow: fn<[number], void>(koffi.load(null), 'void _exit(int)'),
     ...declareLibrary(fn, { base, ggml, llama }),
     ...declareModel(fn, llama),

@@ -1,6 +1,4 @@
-/**
- * The engine over the real library on synthetic models: the contract, and what only it can get wrong.
- */
+/** The engine over the real library, on synthetic models: the contract and what is its own. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm, truncate, writeFile } from 'node:fs/promises';

@@ -25,7 +25,7 @@ export type LlamaSpec = EngineSpec & { kind: 'llama' };
 
 /** Sequences beyond the running ones, that only hold cached prefixes. */
 const CACHE_SEQS = 64;
-/** Tokens that are computed at once: llama.cpp's default, past which CPUs and GPUs gain nothing. */
+/** Tokens that are computed at once: llama.cpp's default. */
 const UBATCH_TOKENS = 512;
 /**
  * Rows of logits that one decode may give. The compute buffer has a row of the vocabulary for each
@@ -228,8 +228,8 @@ export async function newContext(
 }
 
 /**
- * Without a pool of its own a context starts and joins its threads in every step (about 30 µs
- * each). One thread needs no pool.
+ * Without a pool of its own a context starts and joins its threads in every step. One thread needs
+ * no pool.
  */
 export function attachPool(
   binding: Binding,

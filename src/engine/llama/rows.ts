@@ -222,7 +222,7 @@ export class RowScan {
   }
 }
 
-/** Four running maxima, which a processor computes side by side: half the time of one. */
+/** Four running maxima, which a processor computes side by side: 0.4 to 0.7 of the time of one. */
 function maxOf(row: Float32Array, from: number, to: number): number {
   let a = Number.NEGATIVE_INFINITY;
   let b = a;

@@ -20,10 +20,11 @@ export const SIM_VOCAB_MAX = 1_000_000;
 
 /** First in the vocabulary and so (see distribution.ts) the most frequent. */
 const COMMON_WORDS = (
-  'the of and to in is that it was for on are as with his they at be this from have or by one had ' +
-  'not but what all were when we there can an your which their said if do will each about how up ' +
-  'out them then she many some so these would other into has more her two like him see time could ' +
-  'no make than first been its who now people my made over did down only way find use may water'
+  'the of and to in is that it was for on are as with his they at be this from have or by ' +
+  'one had not but what all were when we there can an your which their said if do will each ' +
+  'about how up out them then she many some so these would other into has more her two like ' +
+  'him see time could no make than first been its who now people my made over did down only ' +
+  'way find use may water'
 ).split(' ');
 const CONSONANTS = [...'bdfgklmnprstvz'];
 const VOWELS = [...'aeiou'];
