@@ -123,6 +123,11 @@ export const ERROR_TABLE = {
     true,
     'The model’s host is down and will be tried again; /ready says why.',
   ),
+  guard_unavailable: server(
+    503,
+    true,
+    'The safety model that must judge this request cannot answer; nothing unjudged was let out.',
+  ),
   draining: server(503, true, 'The server is shutting down and takes no new requests.'),
   host_crashed: server(500, true, 'The model’s host process died while it served this request.'),
   engine_failed: server(500, true, 'The engine reported an error while it computed this request.'),

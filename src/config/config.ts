@@ -1,4 +1,6 @@
 /** The effective configuration: validated, complete, frozen. It holds no secret. */
+import type { GuardPolicy } from '../wire/guard.ts';
+import type { InputPrefixes, SamplingDefaults } from '../wire/model-info.ts';
 import type { ConfigFile } from './schema.ts';
 
 export interface Config {
@@ -31,6 +33,8 @@ export interface ApiKeyConfig {
   readonly name: string;
   /** Of the key's UTF-8 bytes, lower-case hexadecimal. */
   readonly sha256: string;
+  /** In the place of the models' own guards; absent = theirs. */
+  readonly guard?: GuardPolicy | 'off';
 }
 
 type Camel<S extends string> = S extends `${infer Head}_${infer Tail}`
@@ -41,7 +45,22 @@ type CamelKeys<T> = { readonly [K in keyof T & string as Camel<K>]: T[K] };
 /** The keys of `server.limits`: `body_bytes_max` is `bodyBytesMax`, and so on. */
 export type LimitsConfig = CamelKeys<ConfigFile['server']['limits']>;
 
-export interface ModelConfig {
+export interface JudgingConfig {
+  readonly activation: 'auto' | 'softmax' | 'sigmoid';
+  /** null = recognised by their names. */
+  readonly safeLabels: readonly string[] | null;
+  readonly threshold: number;
+}
+
+/** How a model answers, beside what it takes to load it. */
+export interface Behaviour {
+  readonly samplingDefaults: SamplingDefaults;
+  readonly inputPrefixes: InputPrefixes;
+  readonly judging: JudgingConfig;
+  readonly guard: GuardPolicy | null;
+}
+
+export interface ModelConfig extends Behaviour {
   /** The model reference as it was written; a relative path in a file is made absolute. */
   readonly model: string;
   /** null = derived from the reference. */

@@ -17,6 +17,7 @@ import type {
   ServerConfig,
 } from './config.ts';
 import type { Environment, Layers } from './layers.ts';
+import { behaviourOf, checkGuards, guardOf, type Notes, noteAll } from './safety.ts';
 import { type ConfigFile, MODEL_DEFAULTS, type ModelFile } from './schema.ts';
 import type { Path } from './yaml-source.ts';
 
@@ -45,11 +46,19 @@ export function effective(
   const server = serverOf(file.server, draft);
   const models = file.models.map((model, index) => modelOf({ file, model, index }, draft));
   checkNames(models, draft);
+  checkGuards(file, notesOf(draft));
   const home = file.home === undefined ? null : absolute(file.home, ['home'], draft);
   note(draft, ['home'], home);
   note(draft, ['drain_ms'], file.drain_ms);
   const config = { server, models, home, drainMs: file.drain_ms, file: surroundings.file };
   return { config, entries: draft.entries, complaints: draft.complaints };
+}
+
+function notesOf(draft: Draft): Notes {
+  return {
+    note: (path, value, from) => note(draft, path, value, from),
+    complain: (path, problem) => complain(draft, path, problem),
+  };
 }
 
 function note(draft: Draft, path: Path, value: Entry['value'], from: Path = path): void {
@@ -125,7 +134,11 @@ function apiKeyOf(server: ConfigFile['server'], index: number, draft: Draft): Ap
       .digest('hex');
   note(draft, [...path, 'name'], entry.name);
   note(draft, [...path, 'sha256'], `${sha256.slice(0, 8)}…`, path);
-  return [{ name: entry.name, sha256 }];
+  const { guard } = entry;
+  if (guard === undefined) return [{ name: entry.name, sha256 }];
+  if (guard === 'off') note(draft, [...path, 'guard'], guard);
+  else noteAll(notesOf(draft), guard, { path: [...path, 'guard'] });
+  return [{ name: entry.name, sha256, guard: guard === 'off' ? guard : guardOf(guard) }];
 }
 
 function checkKeys(keys: readonly ApiKeyConfig[], draft: Draft): void {
@@ -200,6 +213,7 @@ function modelOf({ file, model, index }: ModelPlace, draft: Draft): ModelConfig 
     aliases: model.aliases ?? [],
     ...settings,
     chatTemplate: templateOf(file, model, { path, draft }),
+    ...behaviourOf(file, { model, path }, notesOf(draft)),
   };
 }
 

@@ -11,10 +11,39 @@ const whole = (low: number, high: number, description: string) =>
 const wholeOrAuto = (low: number, high: number, description: string) =>
   z.union([z.int().min(low).max(high), z.literal('auto')]).meta({ description });
 
+const fraction = (description: string) => z.number().min(0).max(1).meta({ description });
+
 const text = (lengthMax: number, description: string) =>
   z.string().min(1).max(lengthMax).meta({ description });
 
 const NAME = /^[A-Za-z0-9._-]{1,64}$/;
+
+const guardSchema = z
+  .strictObject({
+    model: text(256, 'Id or alias of the served model that judges.'),
+    input: z.boolean().default(true).meta({ description: 'Judge what is asked.' }),
+    output: z.boolean().default(true).meta({ description: 'Judge what is answered.' }),
+    action: z
+      .enum(['block', 'annotate'])
+      .default('block')
+      .meta({
+        description:
+          'block: text is held until it is judged, and what is unsafe never leaves; ' +
+          'annotate: nothing is held, the reply says what the guard thinks.',
+      }),
+    threshold: fraction('A score from here on counts as unsafe.').default(0.5),
+    window_tokens: whole(
+      1,
+      4096,
+      'Tokens between two judgements of a stream; about twice as many are held back.',
+    ).default(32),
+    timeout_ms: whole(
+      10,
+      600_000,
+      'Longest judgement; past it the guard counts as unavailable.',
+    ).default(15_000),
+  })
+  .meta({ description: 'A safety model in the path of requests.' });
 
 const apiKeySchema = z
   .strictObject({
@@ -45,6 +74,12 @@ const apiKeySchema = z
         examples: ['e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'],
       })
       .optional(),
+    guard: z
+      .union([z.literal('off'), guardSchema])
+      .optional()
+      .meta({
+        description: 'In the place of the models’ own guards for requests with this key.',
+      }),
   })
   .meta({ description: 'Exactly one of key, key_env and sha256.' });
 
@@ -105,6 +140,11 @@ const limitsSchema = z.strictObject({
   stop_strings_max: whole(1, 10_000, 'Stop strings of a request.').default(16),
   stop_string_chars_max: whole(1, 65_536, 'Characters of a stop string.').default(256),
   logit_bias_max: whole(1, 1_000_000, 'Tokens with a bias in a request.').default(1024),
+  inputs_max: whole(1, 100_000, 'Inputs of an embeddings or moderations request.').default(2048),
+  input_chars_max: whole(1, 100_000_000, 'Characters of one input, query or document.').default(
+    1_000_000,
+  ),
+  documents_max: whole(1, 100_000, 'Documents of a rerank request.').default(1024),
 });
 
 const serverSchema = z.strictObject({
@@ -149,6 +189,53 @@ const engineSchema = z.strictObject({
   ).optional(),
 });
 
+const samplingSchema = z
+  .strictObject({
+    temperature: z.number().min(0).max(2).meta({ description: '0 is greedy.' }).optional(),
+    top_p: fraction('Draw from the likeliest tokens of this share.').optional(),
+    top_k: whole(0, 1_000_000, 'Draw from this many tokens; 0 = all.').optional(),
+    min_p: fraction('Leave tokens out below this share of the likeliest.').optional(),
+    repeat_penalty: z
+      .number()
+      .min(0.01)
+      .max(10)
+      .meta({ description: 'Makes repeating unlikelier; 1 = off.' })
+      .optional(),
+  })
+  .meta({ description: 'Sampling of requests that do not say otherwise.' });
+
+const embeddingSchema = z
+  .strictObject({
+    query_prefix: z
+      .string()
+      .max(4096)
+      .meta({ examples: ['query: '] })
+      .optional(),
+    document_prefix: z
+      .string()
+      .max(4096)
+      .meta({ examples: ['passage: '] })
+      .optional(),
+  })
+  .meta({
+    description:
+      'Text before the inputs of /v1/embeddings with `input_type`; empty if the model needs none.',
+  });
+
+const moderationSchema = z
+  .strictObject({
+    threshold: fraction('A score from here on is flagged by /v1/moderations.').default(0.5),
+    activation: z.enum(['auto', 'softmax', 'sigmoid']).default('auto').meta({
+      description: 'How a classifier’s logits become scores; auto: softmax if a label is harmless.',
+    }),
+    safe_labels: z
+      .array(z.string().min(1).max(256))
+      .max(1024)
+      .meta({ description: 'Labels of harmless text; recognised by name if not given.' })
+      .optional(),
+  })
+  .meta({ description: 'How a safety model is read.' });
+
 /** What may be said of one model, or of all of them under `defaults`. */
 const modelSettings = {
   context: wholeOrAuto(
@@ -186,6 +273,8 @@ const modelSettings = {
     4096,
     'Path of a Jinja file that replaces the model’s own template; relative to this file.',
   ).optional(),
+  sampling: samplingSchema.optional(),
+  guard: guardSchema.optional(),
 };
 
 const modelSchema = z.strictObject({
@@ -196,6 +285,8 @@ const modelSchema = z.strictObject({
     .max(32)
     .meta({ description: 'Other names for the same model.' })
     .optional(),
+  embedding: embeddingSchema.optional(),
+  moderation: moderationSchema.optional(),
   ...modelSettings,
 });
 

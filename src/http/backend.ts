@@ -2,7 +2,9 @@
  * What the front door needs behind it. `serve` gives it a `node` (this machine), `gateway` a
  * `fleet` (many); tests give it a fake that passes the same contract.
  */
+import type { EncodeInput, EncodeReply, EncodeTask } from '../wire/encode.ts';
 import type { GenerateEvent, GenerateRequest, SamplingParams } from '../wire/generation.ts';
+import type { Verdict } from '../wire/guard.ts';
 import type { TokenPiece } from '../wire/host.ts';
 import type { ModelInfo } from '../wire/model-info.ts';
 import type { LoadReport } from '../wire/report.ts';
@@ -44,6 +46,39 @@ export interface Generation extends AsyncIterable<GenerateEvent> {
   cancel(code: 'client_closed' | 'slow_reader'): void;
 }
 
+export interface ClientEncodeRequest {
+  readonly requestId: string;
+  readonly model: string;
+  readonly task: EncodeTask;
+  /** At least one. */
+  readonly inputs: readonly EncodeInput[];
+  readonly deadlineMs: number | null;
+  /** Aborted when nobody waits for the reply any more. */
+  readonly signal: AbortSignal;
+}
+
+/** What a guard is to judge. */
+export type JudgeSubject =
+  /** What was said to a model: everything in `messages` that is not its own. */
+  | { readonly kind: 'input'; readonly messages: readonly ChatMessage[] }
+  /** What it answers; up to character `freshFrom` it has been judged before. */
+  | {
+      readonly kind: 'output';
+      readonly messages: readonly ChatMessage[];
+      readonly answer: string;
+      readonly freshFrom: number;
+    };
+
+export interface JudgeRequest {
+  readonly requestId: string;
+  readonly model: string;
+  readonly subject: JudgeSubject;
+  /** Scores of each category too, where that takes more than the one pass. */
+  readonly detail: boolean;
+  readonly deadlineMs: number | null;
+  readonly signal: AbortSignal;
+}
+
 export interface HostStatus {
   readonly model: ModelInfo;
   readonly report: LoadReport | null;
@@ -74,6 +109,13 @@ export interface Backend {
     readonly contextTokens: number;
   }>;
   detokenize(model: string, tokens: Int32Array): Promise<string>;
+  /**
+   * Rejects with PlenumError: model_*, wrong_endpoint, context_length_exceeded, queue_full,
+   * deadline_exceeded, client_closed (aborted), host_crashed, engine_failed.
+   */
+  encode(request: ClientEncodeRequest): Promise<EncodeReply>;
+  /** Asks a guard: a classifier, or a model that generates its verdict. Rejects as `encode`. */
+  judge(request: JudgeRequest): Promise<Verdict>;
   /** True from the first call of drain on. */
   readonly draining: boolean;
 }

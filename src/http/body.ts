@@ -11,7 +11,7 @@ export interface BodyLimits {
 }
 
 /** Lists of token ids may be long; their schemas check them without building issues. */
-const TOKEN_LIST_KEYS: ReadonlySet<string> = new Set(['prompt', 'tokens']);
+const TOKEN_LIST_KEYS: ReadonlySet<string> = new Set(['prompt', 'tokens', 'input']);
 
 /** Throws `invalid_json`. What it returns still has to pass `checkTree`. */
 export function parseBody(bytes: Buffer): unknown {

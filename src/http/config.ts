@@ -1,10 +1,13 @@
 /** What the front door can be told. Every limit has a name, a unit and a default. */
+import type { GuardPolicy } from '../wire/guard.ts';
 import type { RequestLimits } from '../wire/openai-fields.ts';
 
 /** A key by its SHA-256 (64 hexadecimal digits) or in the clear; its name appears in the log. */
-export type ApiKey =
-  | { readonly name: string; readonly sha256: string }
-  | { readonly name: string; readonly plain: string };
+export type ApiKey = {
+  readonly name: string;
+  /** In the place of the model's own guard; `off` = none for this key, absent = the model's. */
+  readonly guard?: GuardPolicy | 'off';
+} & ({ readonly sha256: string } | { readonly plain: string });
 
 export interface HttpLimits extends RequestLimits {
   readonly bodyBytesMax: number;
@@ -67,5 +70,8 @@ export const HTTP_DEFAULTS: HttpConfig = {
     stopStringsMax: 16,
     stopStringCharsMax: 256,
     logitBiasMax: 1024,
+    inputsMax: 2048,
+    inputCharsMax: 1_000_000,
+    documentsMax: 1024,
   },
 };

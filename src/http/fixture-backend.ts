@@ -3,11 +3,20 @@
  * that a test can see what reached it; a generation can be driven by hand or by a script.
  */
 import { PlenumError } from '../base/errors.ts';
+import type { EncodeReply, EncoderFacts } from '../wire/encode.ts';
 import type { GenerateEvent, TokenLogprob, Usage } from '../wire/generation.ts';
-import type { ModelInfo } from '../wire/model-info.ts';
+import type { Verdict } from '../wire/guard.ts';
+import { type ModelInfo, NO_PREFIXES } from '../wire/model-info.ts';
 import type { FinishReason, Outcome } from '../wire/outcome.ts';
 import type { LoadReport } from '../wire/report.ts';
-import type { Backend, ClientRequest, Generation, HostStatus } from './backend.ts';
+import type {
+  Backend,
+  ClientEncodeRequest,
+  ClientRequest,
+  Generation,
+  HostStatus,
+  JudgeRequest,
+} from './backend.ts';
 
 type EndEvent = Extract<GenerateEvent, { kind: 'end' }>;
 
@@ -67,6 +76,12 @@ export interface FixtureOptions {
 export class FixtureBackend implements Backend {
   readonly generations: FixtureGeneration[] = [];
   readonly tokenizeCalls: unknown[] = [];
+  readonly encodes: ClientEncodeRequest[] = [];
+  readonly judgements: JudgeRequest[] = [];
+  /** How `encode` answers; the default gives rows that depend on the length of each input. */
+  encoding: (request: ClientEncodeRequest) => Promise<EncodeReply> = fixtureEncode;
+  /** How `judge` answers; by default a text with the word `bad` in it is unsafe. */
+  judging: (request: JudgeRequest) => Promise<Verdict> = fixtureJudge;
   readonly modelList: ModelInfo[];
   draining = false;
   report: LoadReport | null = fixtureReport();
@@ -103,6 +118,16 @@ export class FixtureBackend implements Backend {
     return generation;
   }
 
+  encode(request: ClientEncodeRequest): Promise<EncodeReply> {
+    this.encodes.push(request);
+    return this.encoding(request);
+  }
+
+  judge(request: JudgeRequest): Promise<Verdict> {
+    this.judgements.push(request);
+    return this.judging(request);
+  }
+
   /** One token per character, by its code. */
   tokenize(_model: string, input: Parameters<Backend['tokenize']>[1]) {
     this.tokenizeCalls.push(input);
@@ -132,6 +157,12 @@ export function fixtureModel(id: string, aliases: readonly string[] = []): Model
     aliases,
     created: 1_700_000_000,
     description: 'fixture',
+    class: 'chat',
+    encoder: null,
+    inputPrefixes: NO_PREFIXES,
+    samplingDefaults: {},
+    guard: null,
+    flagThreshold: 0.5,
     contextTokens: 2048,
     parallel: 4,
     synthetic: true,
@@ -139,6 +170,61 @@ export function fixtureModel(id: string, aliases: readonly string[] = []): Model
     state: 'ready',
     reason: null,
   };
+}
+
+/** A model of each class: `tiny`, `embedder`, `ranker`, `guard`. */
+export function fixtureFamily(): ModelInfo[] {
+  return [
+    fixtureModel('tiny'),
+    { ...fixtureModel('embedder'), class: 'embed', encoder: encoderFacts('embed') },
+    { ...fixtureModel('ranker'), class: 'rerank', encoder: encoderFacts('rank') },
+    { ...fixtureModel('guard'), class: 'guard' },
+  ];
+}
+
+export function encoderFacts(task: EncoderFacts['tasks'][number]): EncoderFacts {
+  return {
+    tasks: [task],
+    dimensions: 8,
+    pooling: task === 'rank' ? 'rank' : 'mean',
+    labels: [],
+    matryoshkaDimensions: task === 'embed' ? [4] : [],
+  };
+}
+
+const FIXTURE_WIDTH = 8;
+
+/** Embeddings: the input's length, then 1, 2, … Ranks: how much longer the document is. */
+function fixtureEncode({ task, inputs }: ClientEncodeRequest): Promise<EncodeReply> {
+  const width = task === 'rank' ? 1 : FIXTURE_WIDTH;
+  const rows = inputs.map((input) => {
+    if (input.kind === 'pair') return [input.document.length - input.query.length];
+    const { length } = input.kind === 'text' ? input.text : input.tokens;
+    return Array.from({ length: width }, (_, i) => (i === 0 ? length : i));
+  });
+  return Promise.resolve({
+    values: Float32Array.from(rows.flat()),
+    width,
+    tokenCounts: inputs.map(() => 3),
+    queueMs: 1,
+    computeMs: 2,
+  });
+}
+
+function fixtureJudge({ subject }: JudgeRequest): Promise<Verdict> {
+  const text =
+    subject.kind === 'output'
+      ? subject.answer
+      : subject.messages.map((message) => message.content).join('\n');
+  return Promise.resolve(fixtureVerdict(text.includes('bad') ? 0.9 : 0.1));
+}
+
+export function fixtureVerdict(score: number): Verdict {
+  const categories = [
+    { name: 'violence', score },
+    { name: 'hate', score: score / 4 },
+  ];
+  return { score, categories, promptTokens: 5 };
 }
 
 export const accepted = (promptTokens = 7): GenerateEvent => ({

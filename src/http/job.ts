@@ -1,9 +1,8 @@
 /**
  * From a validated body to what is to be generated: the checks that join several fields, the
- * defaults (OpenAI's), the model by id or alias. Throws `invalid_request`, `model_not_found`.
+ * defaults (the model's, OpenAI's). Throws `invalid_request`, and what `modelFor` throws.
  */
 import { PlenumError } from '../base/errors.ts';
-import { nearest } from '../base/nearest.ts';
 import { NEUTRAL_SAMPLING, type SamplingParams } from '../wire/generation.ts';
 import type { ModelInfo } from '../wire/model-info.ts';
 import type { ChatRequest } from '../wire/openai-chat.ts';
@@ -11,6 +10,7 @@ import type { CompletionRequest, PromptInput } from '../wire/openai-completion.t
 import { isTokenList } from '../wire/openai-fields.ts';
 import type { ChatMessage, ClientPrompt } from './backend.ts';
 import type { HttpLimits } from './config.ts';
+import { type Endpoint, modelFor } from './endpoint.ts';
 
 /** One request: prompts × n choices, indexed prompt-major as OpenAI does. */
 export interface Job {
@@ -38,29 +38,6 @@ const SEED_MODULUS = 4_294_967_295;
 const invalid = (message: string, param: string): PlenumError =>
   new PlenumError('invalid_request', message, { param });
 
-export function findModel(models: readonly ModelInfo[], name: string | undefined): ModelInfo {
-  const found =
-    name === undefined
-      ? models[0]
-      : models.find((model) => model.id === name || model.aliases.includes(name));
-  if (found !== undefined) return found;
-  const ids = models.map((model) => model.id);
-  const wanted = (name ?? '').slice(0, 128);
-  const near = nearest(wanted, [...ids, ...models.flatMap((model) => model.aliases)]);
-  const hint = near === null ? '' : ` Did you mean '${near}'?`;
-  const served = ids.length === 0 ? 'No model is served here.' : `Served: ${list(ids)}.`;
-  throw new PlenumError(
-    'model_not_found',
-    `The model '${wanted}' is not served here.${hint} ${served}`,
-    { param: 'model', details: { models: ids } },
-  );
-}
-
-function list(ids: readonly string[]): string {
-  const shown = ids.slice(0, 20).join(', ');
-  return ids.length > 20 ? `${shown} and ${ids.length - 20} more` : shown;
-}
-
 export function chatJob(body: ChatRequest, models: readonly ModelInfo[], limits: HttpLimits): Job {
   const { max_tokens: older, max_completion_tokens: newer } = body;
   if (typeof older === 'number' && typeof newer === 'number' && older !== newer) {
@@ -76,10 +53,15 @@ export function chatJob(body: ChatRequest, models: readonly ModelInfo[], limits:
   if ((body.top_logprobs ?? 0) > 0 && body.logprobs !== true) {
     throw invalid("'top_logprobs' needs 'logprobs' to be true.", 'top_logprobs');
   }
+  const common = commonJob(body, models, { limits, endpoint: '/v1/chat/completions' });
   return {
-    ...commonJob(body, models, limits),
+    ...common,
     prompts: [chatPrompt(body)],
-    sampling: sampling(body, body.logprobs === true ? (body.top_logprobs ?? 0) : null),
+    sampling: sampling(
+      body,
+      common.model,
+      body.logprobs === true ? (body.top_logprobs ?? 0) : null,
+    ),
     maxTokens: maxTokens === -1 ? null : maxTokens,
     promptLogprobs: null,
     echo: false,
@@ -108,23 +90,28 @@ export function completionJob(
       'max_tokens',
     );
   }
+  const common = commonJob(body, models, { limits, endpoint: '/v1/completions' });
   return {
-    ...commonJob(body, models, limits),
+    ...common,
     prompts,
-    sampling: sampling(body, logprobs),
+    sampling: sampling(body, common.model, logprobs),
     maxTokens: maxTokens === -1 ? null : maxTokens,
     promptLogprobs: echo ? logprobs : null,
     echo,
   };
 }
 
-function commonJob(body: CommonRequest, models: readonly ModelInfo[], limits: HttpLimits) {
+function commonJob(
+  body: CommonRequest,
+  models: readonly ModelInfo[],
+  { limits, endpoint }: { limits: HttpLimits; endpoint: Endpoint },
+) {
   const stream = body.stream ?? false;
   if (!stream && (body.stream_options ?? null) !== null) {
     throw invalid("'stream_options' needs 'stream' to be true.", 'stream_options');
   }
   return {
-    model: findModel(models, body.model),
+    model: modelFor(endpoint, models, body.model),
     n: body.n ?? 1,
     stop: typeof body.stop === 'string' ? [body.stop] : (body.stop ?? []),
     deadlineMs: body.deadline_ms ?? limits.deadlineMsDefault,
@@ -133,8 +120,9 @@ function commonJob(body: CommonRequest, models: readonly ModelInfo[], limits: Ht
   };
 }
 
-function sampling(body: CommonRequest, logprobs: number | null): SamplingParams {
-  const neutral = NEUTRAL_SAMPLING;
+/** The request's own values, else the model's defaults, else OpenAI's. */
+function sampling(body: CommonRequest, model: ModelInfo, logprobs: number | null): SamplingParams {
+  const neutral = { ...NEUTRAL_SAMPLING, ...model.samplingDefaults };
   return {
     temperature: body.temperature ?? neutral.temperature,
     topP: body.top_p ?? neutral.topP,
@@ -143,7 +131,7 @@ function sampling(body: CommonRequest, logprobs: number | null): SamplingParams 
     seed: foldSeed(body.seed ?? null),
     frequencyPenalty: body.frequency_penalty ?? neutral.frequencyPenalty,
     presencePenalty: body.presence_penalty ?? neutral.presencePenalty,
-    repeatPenalty: repeatPenalty(body),
+    repeatPenalty: repeatPenalty(body) ?? neutral.repeatPenalty,
     repeatLastN: body.repeat_last_n ?? neutral.repeatLastN,
     logitBias: Object.entries(body.logit_bias ?? {}).map(
       ([token, bias]) => [Number(token), bias] as const,
@@ -153,7 +141,7 @@ function sampling(body: CommonRequest, logprobs: number | null): SamplingParams 
   };
 }
 
-function repeatPenalty(body: CommonRequest): number {
+function repeatPenalty(body: CommonRequest): number | null {
   const { repeat_penalty: one, repetition_penalty: other } = body;
   if (typeof one === 'number' && typeof other === 'number' && one !== other) {
     throw invalid(
@@ -161,7 +149,7 @@ function repeatPenalty(body: CommonRequest): number {
       'repeat_penalty',
     );
   }
-  return one ?? other ?? NEUTRAL_SAMPLING.repeatPenalty;
+  return one ?? other ?? null;
 }
 
 /** 64-bit seeds are OpenAI's, samplers take 32 bits: the fold is fixed, so a seed still replays. */

@@ -3,8 +3,9 @@ import type { FastifyInstance } from 'fastify';
 import type { ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
 import { PlenumError } from '../base/errors.ts';
+import type { EncoderFacts } from '../wire/encode.ts';
 import type { TokenPiece } from '../wire/host.ts';
-import type { ModelInfo } from '../wire/model-info.ts';
+import type { ModelInfo, SamplingDefaults } from '../wire/model-info.ts';
 import { type ModelBody, modelListSchema, modelSchema } from '../wire/openai-models.ts';
 import {
   detokenizeRequestSchema,
@@ -15,8 +16,9 @@ import {
   tokenizeResponseSchema,
 } from '../wire/tokenize.ts';
 import type { ClientPrompt } from './backend.ts';
+import { endpointsOf, findModel } from './endpoint.ts';
 import type { FrontDoor } from './front-door.ts';
-import { chatPrompt, findModel } from './job.ts';
+import { chatPrompt } from './job.ts';
 import { BODY_ROUTE, errorResponses, jsonResponse, KEYED_ROUTE, MODEL_ROUTE } from './openapi.ts';
 
 export function modelRoutes(app: FastifyInstance, door: FrontDoor): void {
@@ -66,10 +68,30 @@ function modelBody(model: ModelInfo): ModelBody {
       context_tokens: model.contextTokens,
       parallel: model.parallel,
       synthetic: model.synthetic,
+      class: model.class,
       chat: model.hasChatTemplate,
+      endpoints: [...endpointsOf(model)],
+      embedding: embeddingBody(model.encoder),
+      labels: [...(model.encoder?.labels ?? [])],
+      sampling: samplingBody(model.samplingDefaults),
       state: model.state,
     },
   };
+}
+
+function embeddingBody(encoder: EncoderFacts | null): ModelBody['meta']['embedding'] {
+  if (encoder === null || !encoder.tasks.includes('embed')) return null;
+  const { dimensions, pooling, matryoshkaDimensions } = encoder;
+  return { dimensions, pooling, shorter_dimensions: [...matryoshkaDimensions] };
+}
+
+function samplingBody(defaults: SamplingDefaults): Record<string, number> {
+  const { temperature, topP: top_p, topK: top_k, minP: min_p, repeatPenalty } = defaults;
+  const named = { temperature, top_p, top_k, min_p, repeat_penalty: repeatPenalty };
+  const given = Object.entries(named).filter(
+    (entry): entry is [string, number] => entry[1] !== undefined,
+  );
+  return Object.fromEntries(given);
 }
 
 export function tokenizeRoutes(app: FastifyInstance, door: FrontDoor): void {

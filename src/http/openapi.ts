@@ -47,7 +47,8 @@ export const MODEL_ROUTE: readonly ErrorCode[] = [
   'model_loading',
   'model_unavailable',
 ];
-export const GENERATION_ROUTE: readonly ErrorCode[] = [
+/** Of every route that has a model compute something. */
+export const COMPUTE_ROUTE: readonly ErrorCode[] = [
   ...BODY_ROUTE,
   ...MODEL_ROUTE,
   'unsupported_parameter',
@@ -59,7 +60,11 @@ export const GENERATION_ROUTE: readonly ErrorCode[] = [
   'draining',
   'host_crashed',
   'engine_failed',
+];
+export const GENERATION_ROUTE: readonly ErrorCode[] = [
+  ...COMPUTE_ROUTE,
   'cells_exhausted',
+  'guard_unavailable',
 ];
 
 /** Error replies by status, each naming its codes. */

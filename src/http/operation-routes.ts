@@ -6,8 +6,8 @@ import type { ModelSample } from '../telemetry/metrics.ts';
 import { healthSchema, type ReadyBody, readyQuerySchema, readySchema } from '../wire/readiness.ts';
 import type { Backend, HostStatus } from './backend.ts';
 import { renderDocs } from './docs-page.ts';
+import { findModel } from './endpoint.ts';
 import type { FrontDoor } from './front-door.ts';
-import { findModel } from './job.ts';
 import { errorResponses, jsonResponse, KEYED_ROUTE } from './openapi.ts';
 
 export function probeRoutes(app: FastifyInstance, door: FrontDoor): void {

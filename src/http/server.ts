@@ -14,13 +14,16 @@ import { assertBindable, hostGuard, KeyRing } from './auth.ts';
 import type { Backend } from './backend.ts';
 import { parseBody } from './body.ts';
 import type { HttpConfig } from './config.ts';
+import { embeddingsRoutes } from './embeddings.ts';
 import { installErrorHandlers, onClientError, sendError, toClientError } from './errors.ts';
 import { Exchange, record } from './exchange.ts';
 import type { FrontDoor } from './front-door.ts';
 import { generationRoutes } from './generation-routes.ts';
 import { modelRoutes, tokenizeRoutes } from './model-routes.ts';
+import { moderationsRoutes } from './moderations.ts';
 import { registerOpenApi } from './openapi.ts';
 import { documentRoutes, probeRoutes } from './operation-routes.ts';
+import { rerankRoutes } from './rerank.ts';
 import { FlushQueue } from './sse.ts';
 import { requestValidator } from './validate.ts';
 
@@ -52,6 +55,9 @@ export function createServer(options: ServerOptions): FastifyInstance {
   });
   app.register(async (scope) => {
     generationRoutes(scope, door);
+    embeddingsRoutes(scope, door);
+    rerankRoutes(scope, door);
+    moderationsRoutes(scope, door);
     modelRoutes(scope, door);
     tokenizeRoutes(scope, door);
     probeRoutes(scope, door);

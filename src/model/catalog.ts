@@ -4,6 +4,8 @@
  * no difference which mirror answered.
  */
 
+import type { SamplingDefaults } from '../wire/model-info.ts';
+
 /** A file of a repository of the Hugging Face hub. */
 export interface HubMirror {
   readonly kind: 'hub';
@@ -33,6 +35,8 @@ export interface CatalogEntry {
   readonly sha256: string;
   readonly bytes: number;
   readonly licence: string;
+  /** What its card recommends, for requests that do not say otherwise. */
+  readonly sampling: SamplingDefaults;
   /** In the order in which they are tried. */
   readonly mirrors: readonly Mirror[];
 }
@@ -48,6 +52,8 @@ const STARTER: CatalogEntry = {
   sha256: 'b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53',
   bytes: 98_362_432,
   licence: 'Apache-2.0',
+  // The model card's own example; at temperature 1 so small a model loses its thread.
+  sampling: { temperature: 0.2, topP: 0.9 },
   mirrors: [
     {
       kind: 'hub',

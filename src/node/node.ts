@@ -8,27 +8,41 @@ import { newId } from '../base/ids.ts';
 import { nearest } from '../base/nearest.ts';
 import type {
   Backend,
+  ClientEncodeRequest,
   ClientPrompt,
   ClientRequest,
   Generation,
   HostStatus,
+  JudgeRequest,
 } from '../http/backend.ts';
 import { type ChatTemplate, compileChatTemplate } from '../model/chat-template.ts';
 import { concurrencyOf, TurnKeeper } from '../pool/arbiter-driver.ts';
 import { defaultPolicy } from '../pool/arbiter-policy.ts';
 import { HostSupervisor, type SupervisorChange } from '../pool/supervisor.ts';
+import type { EncodeReply, EncodeRequest } from '../wire/encode.ts';
 import type { PromptSource } from '../wire/generation.ts';
+import type { GuardPolicy, Verdict } from '../wire/guard.ts';
 import type { HostSpec, TokenPiece } from '../wire/host.ts';
-import type { ModelInfo } from '../wire/model-info.ts';
+import type { InputPrefixes, ModelInfo, SamplingDefaults } from '../wire/model-info.ts';
+import type { ModelClass } from '../wire/pool.ts';
 import type { TimeView } from '../wire/turn.ts';
 import { EventStream } from './generation.ts';
+import { judgeWith } from './guard.ts';
+import type { LabelSettings } from './guard-labels.ts';
+import { guardModel, raced } from './guard-model.ts';
 
 /** A model of the configuration, resolved to a file. */
 export interface ServedModel {
   readonly id: string;
   readonly aliases: readonly string[];
   readonly description: string;
+  readonly class: ModelClass;
   readonly synthetic: boolean;
+  readonly inputPrefixes: InputPrefixes;
+  readonly samplingDefaults: SamplingDefaults;
+  readonly guard: GuardPolicy | null;
+  /** How it judges, if it is a guard. */
+  readonly judging: LabelSettings & { readonly threshold: number };
   /** Replaces the model's own chat template. */
   readonly chatTemplate: string | null;
   /** Special tokens as text: written out by a user they stay text. */
@@ -47,6 +61,8 @@ interface Entry {
   readonly host: HostSupervisor;
   readonly created: number;
   template: { source: string; compiled: ChatTemplate } | null;
+  /** Tokens of words that verdicts begin with. */
+  readonly words: Map<string, Int32Array>;
 }
 
 export class Node implements Backend {
@@ -63,10 +79,11 @@ export class Node implements Backend {
       model,
       created,
       template: null,
+      words: new Map(),
       host: new HostSupervisor({
         spec: model.spec,
         clock,
-        takeSeat: turns && ((post) => turns.seat(model.id, 'chat', post)),
+        takeSeat: turns && ((post) => turns.seat(model.id, model.class, post)),
         onChange: (change) => onChange(model.id, change),
       }),
     }));
@@ -149,6 +166,38 @@ export class Node implements Backend {
     return this.#find(model).host.detokenize(tokens);
   }
 
+  async encode(request: ClientEncodeRequest): Promise<EncodeReply> {
+    if (this.#draining) throw new PlenumError('draining', 'the server is shutting down');
+    const { task, inputs, deadlineMs, signal } = request;
+    const entry = this.#find(request.model);
+    return raced(encodeOn(entry, { task, inputs, deadlineMs }), signal);
+  }
+
+  async judge({ model, subject, detail, deadlineMs, signal }: JudgeRequest): Promise<Verdict> {
+    if (this.#draining) throw new PlenumError('draining', 'the server is shutting down');
+    const entry = this.#find(model);
+    const info = infoOf(entry);
+    const source = this.#templateSource(entry);
+    const guard = guardModel({
+      host: {
+        submit: (id, one, listener) => entry.host.submit(id, one, listener),
+        cancel: (id, code) => entry.host.cancel(id, code),
+        encode: (one) => encodeOn(entry, one),
+        tokenize: (input) => entry.host.tokenize(input),
+      },
+      traits: { id: info.id, description: info.description, template: source },
+      contextTokens: info.contextTokens,
+      labels: info.encoder === null ? null : info.encoder.labels,
+      settings: entry.model.judging,
+      template: source === null ? null : this.#templateOf(entry),
+      specials: entry.model.specials,
+      deadlineMs,
+      signal,
+      words: entry.words,
+    });
+    return judgeWith(guard, subject, detail);
+  }
+
   /** Takes nothing new, lets what runs finish within `limitMs`, then ends the hosts. */
   async drain(limitMs: number): Promise<void> {
     this.#draining = true;
@@ -182,15 +231,17 @@ export class Node implements Backend {
     }
   }
 
+  /** The model's template as text; null = it has none. Throws `model_loading`. */
+  #templateSource({ model, host }: Entry): string | null {
+    if (host.facts !== null) return model.chatTemplate ?? host.facts.chatTemplate;
+    const message = `model ${model.id}: ${host.reason ?? 'it is being loaded'}`;
+    throw new PlenumError('model_loading', message, { retryAfterMs: 1000 });
+  }
+
   #templateOf(entry: Entry): ChatTemplate {
     const { model, host } = entry;
-    const facts = host.facts;
-    if (facts === null) {
-      const message = `model ${model.id}: ${host.reason ?? 'it is being loaded'}`;
-      throw new PlenumError('model_loading', message, { retryAfterMs: 1000 });
-    }
-    const source = model.chatTemplate ?? facts.chatTemplate;
-    if (source === null) {
+    const source = this.#templateSource(entry);
+    if (source === null || host.facts === null) {
       throw new PlenumError(
         'template_missing',
         `model ${model.id} carries no chat template: use /v1/completions, or give it one with ` +
@@ -198,11 +249,16 @@ export class Node implements Backend {
       );
     }
     if (entry.template?.source !== source) {
-      const { bosText, eosText } = facts;
+      const { bosText, eosText } = host.facts;
       entry.template = { source, compiled: compileChatTemplate(source, { bosText, eosText }) };
     }
     return entry.template.compiled;
   }
+}
+
+function encodeOn({ model }: Entry, _request: EncodeRequest): Promise<EncodeReply> {
+  const message = `model ${model.id} generates text: it has no vectors to give`;
+  return Promise.reject(new PlenumError('wrong_endpoint', message));
 }
 
 function turnKeeper(models: readonly ServedModel[], clock: Clock): TurnKeeper {
@@ -217,6 +273,12 @@ function infoOf({ model, host, created }: Entry): ModelInfo {
     aliases: model.aliases,
     created,
     description: model.description,
+    class: model.class,
+    encoder: null,
+    inputPrefixes: model.inputPrefixes,
+    samplingDefaults: model.samplingDefaults,
+    guard: model.guard,
+    flagThreshold: model.judging.threshold,
     contextTokens: facts?.contextTokens ?? model.spec.contextTokens,
     parallel: model.spec.parallel,
     synthetic: model.synthetic,

@@ -3,6 +3,7 @@
  * completion: a request for n > 1 is n generations that share their prompt's prefix.
  */
 import type { ErrorRecord } from '../base/errors.ts';
+import type { ModerationNote } from './guard.ts';
 import type { Outcome } from './outcome.ts';
 
 /** Defaults are OpenAI's; what OpenAI does not have is neutral unless asked for. */
@@ -28,6 +29,8 @@ export interface SamplingParams {
   readonly ignoreEos: boolean;
   /** null = none; k = log probability of each token and of the k likeliest beside it. */
   readonly logprobs: number | null;
+  /** Tokens that are listed beside the likeliest, whatever their rank; needs `logprobs`. */
+  readonly watch?: readonly number[];
 }
 
 export const NEUTRAL_SAMPLING: SamplingParams = {
@@ -130,6 +133,8 @@ export type GenerateEvent =
       readonly timings: Timings;
       /** The stop string that ended it, if one did. */
       readonly stopString: string | null;
+      /** What a guard in the path said; absent without one, null when it could not judge. */
+      readonly moderation?: ModerationNote;
     };
 
 export const NO_USAGE: Usage = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };

@@ -3,6 +3,7 @@
  * OpenAI's clients send and expect them. Checks that join several fields are the front door's.
  */
 import { z } from 'zod';
+import { moderationNoteSchema } from './guard.ts';
 import {
   booleanField,
   finishReasonSchema,
@@ -164,6 +165,7 @@ export const chatResponseSchema = z.strictObject({
       }),
       logprobs: choiceLogprobs,
       finish_reason: finishReasonSchema,
+      moderation: moderationNoteSchema.optional(),
     }),
   ),
   usage: usageSchema,
@@ -186,6 +188,7 @@ export const chatChunkSchema = z.strictObject({
       }),
       logprobs: choiceLogprobs,
       finish_reason: finishReasonSchema.nullable(),
+      moderation: moderationNoteSchema.optional(),
     }),
   ),
   usage: usageSchema.nullish(),

@@ -1,5 +1,6 @@
 /** POST /v1/completions: the request, the reply and a streamed chunk (they have one shape). */
 import { z } from 'zod';
+import { moderationNoteSchema } from './guard.ts';
 import {
   booleanField,
   finishReasonSchema,
@@ -78,6 +79,7 @@ const choice = {
   index: z.int(),
   text: z.string(),
   logprobs: legacyLogprobs,
+  moderation: moderationNoteSchema.optional(),
 };
 
 export const completionResponseSchema = z.strictObject({

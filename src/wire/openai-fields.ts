@@ -17,6 +17,12 @@ export interface RequestLimits {
   readonly stopStringsMax: number;
   readonly stopStringCharsMax: number;
   readonly logitBiasMax: number;
+  /** Inputs of one embeddings or moderations request. */
+  readonly inputsMax: number;
+  /** Characters (UTF-16 units) of one input, query or document. */
+  readonly inputCharsMax: number;
+  /** Documents of one rerank request. */
+  readonly documentsMax: number;
 }
 
 export const UNSUPPORTED = 'unsupported_parameter';
@@ -103,19 +109,36 @@ const maxTokensField = () => {
     .nullish();
 };
 
+export const modelField = () =>
+  z
+    .string({ error: 'must be the name of a model' })
+    .min(1, { error: 'must be the name of a model' })
+    .optional()
+    .meta({ description: 'Id or alias of a served model; the first fitting one if left out.' });
+
+export const deadlineField = () =>
+  integerField(1, 86_400_000)
+    .nullish()
+    .meta({ description: 'From arrival to the last token; after it the request has expired.' });
+
+const DEFAULTED =
+  'When left out: the default of the model (GET /v1/models, `meta.sampling`), else OpenAI’s.';
+
 /** What decides how tokens are drawn and when generation ends; shared by both endpoints. */
 export function samplingFields(limits: RequestLimits) {
   return {
-    model: z
-      .string({ error: 'must be the name of a model' })
-      .min(1, { error: 'must be the name of a model' })
-      .optional()
-      .meta({ description: 'Id or alias of a served model; the first one when left out.' }),
-    temperature: numberField(0, 2).nullish(),
-    top_p: numberField(0, 1).nullish(),
-    top_k: integerField(-1, INT32_MAX).nullish().meta({ description: '0 and -1 turn it off.' }),
-    min_p: numberField(0, 1).nullish(),
-    repeat_penalty: numberField(0.01, 10).nullish().meta({ description: '1 turns it off.' }),
+    model: modelField(),
+    temperature: numberField(0, 2)
+      .nullish()
+      .meta({ description: `0 is greedy. ${DEFAULTED}` }),
+    top_p: numberField(0, 1).nullish().meta({ description: DEFAULTED }),
+    top_k: integerField(-1, INT32_MAX)
+      .nullish()
+      .meta({ description: `0 and -1 turn it off. ${DEFAULTED}` }),
+    min_p: numberField(0, 1).nullish().meta({ description: DEFAULTED }),
+    repeat_penalty: numberField(0.01, 10)
+      .nullish()
+      .meta({ description: `1 turns it off. ${DEFAULTED}` }),
     repetition_penalty: numberField(0.01, 10)
       .nullish()
       .meta({ description: 'Another name of repeat_penalty.' }),
@@ -143,9 +166,7 @@ export function samplingFields(limits: RequestLimits) {
         { error: 'must be an object' },
       )
       .nullish(),
-    deadline_ms: integerField(1, 86_400_000)
-      .nullish()
-      .meta({ description: 'From arrival to the last token; after it the request has expired.' }),
+    deadline_ms: deadlineField(),
     user: stringField().nullish(),
   };
 }
@@ -204,4 +225,6 @@ export const usageSchema = z.object({
 });
 export type UsageBody = z.infer<typeof usageSchema>;
 
-export const finishReasonSchema = z.enum(['stop', 'length', 'tool_calls']);
+export const finishReasonSchema = z
+  .enum(['stop', 'length', 'tool_calls', 'content_filter'])
+  .meta({ description: 'content_filter: a guard in the path found the input or output unsafe.' });

@@ -1,5 +1,6 @@
 /** GET /v1/models: OpenAI's shape, and beside it what a client needs to choose a model. */
 import { z } from 'zod';
+import { MODEL_CLASSES } from './pool.ts';
 
 export const modelSchema = z.strictObject({
   id: z.string(),
@@ -13,7 +14,23 @@ export const modelSchema = z.strictObject({
       context_tokens: z.int(),
       parallel: z.int(),
       synthetic: z.boolean(),
+      class: z.enum(MODEL_CLASSES),
       chat: z.boolean(),
+      endpoints: z.array(z.string()).meta({ description: 'Paths that take this model.' }),
+      embedding: z
+        .strictObject({
+          dimensions: z.int(),
+          pooling: z.string(),
+          shorter_dimensions: z
+            .array(z.int())
+            .meta({ description: 'Lengths to which `dimensions` may cut a vector.' }),
+        })
+        .nullable()
+        .meta({ description: 'Of a loaded model that gives vectors.' }),
+      labels: z.array(z.string()).meta({ description: 'Classes of a loaded classifier.' }),
+      sampling: z
+        .record(z.string(), z.number())
+        .meta({ description: 'What requests get that do not say otherwise.' }),
       state: z.enum(['starting', 'ready', 'backing_off', 'failed', 'stopping']),
     })
     .meta({ description: 'Beyond OpenAI: facts of the model as it is served here.' }),

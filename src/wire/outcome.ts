@@ -4,7 +4,7 @@
  */
 import type { ErrorCode } from '../base/errors.ts';
 
-export type FinishReason = 'stop' | 'length' | 'tool_calls';
+export type FinishReason = 'stop' | 'length' | 'tool_calls' | 'content_filter';
 
 export type Outcome =
   | { readonly kind: 'finished'; readonly reason: FinishReason }

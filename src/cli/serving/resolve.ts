@@ -5,13 +5,15 @@
 import { readFileSync } from 'node:fs';
 import { PlenumError } from '../../base/errors.ts';
 import type { Config, ModelConfig } from '../../config/config.ts';
+import { catalogEntry } from '../../model/catalog.ts';
 import { geometryOf } from '../../model/geometry.ts';
 import { inspectGguf } from '../../model/gguf.ts';
 import { SPECIAL_TOKEN_LISTS, specialTokensOf } from '../../model/gguf-specials.ts';
 import { parseReference } from '../../model/reference.ts';
 import { type EnsureOptions, ensureModel, type ResolvedModel } from '../../model/registry.ts';
 import type { ServedModel } from '../../node/node.ts';
-import type { EngineSpec, HostSpec } from '../../wire/host.ts';
+import { ENCODE_LIMITS, type EngineSpec, type HostSpec } from '../../wire/host.ts';
+import type { SamplingDefaults } from '../../wire/model-info.ts';
 import { parseSimReference, SIM_PREFIX } from './sim-reference.ts';
 
 /** Context of a model that was trained for more, unless the configuration says otherwise. */
@@ -55,6 +57,7 @@ function simulated(model: ModelConfig): ServedModel {
     aliases: model.aliases,
     description: 'simulated engine: its words are random',
     synthetic: true,
+    ...behaviourOf(model, {}),
     chatTemplate: templateOf(model),
     specials: [],
     spec: hostSpec(model, {
@@ -93,10 +96,30 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<Served
     aliases: model.aliases,
     description: found.description,
     synthetic: found.synthetic,
+    ...behaviourOf(model, recommendedSampling(model.model, found.synthetic)),
     chatTemplate: templateOf(model),
     specials: specialTokensOf(header) ?? [],
     spec: hostSpec(model, { id, contextTokens, engine }),
   };
+}
+
+type Behaviour = Pick<
+  ServedModel,
+  'class' | 'inputPrefixes' | 'samplingDefaults' | 'guard' | 'judging'
+>;
+
+/** What the configuration says of requests; its sampling goes before what is recommended. */
+function behaviourOf(model: ModelConfig, recommended: SamplingDefaults): Behaviour {
+  const { inputPrefixes, guard, judging } = model;
+  const samplingDefaults = { ...recommended, ...model.samplingDefaults };
+  return { class: 'chat', inputPrefixes, samplingDefaults, guard, judging };
+}
+
+/** Of a model of the catalogue, by its card; nothing for random words. */
+function recommendedSampling(reference: string, synthetic: boolean): SamplingDefaults {
+  const parsed = parseReference(reference);
+  if (synthetic || parsed.kind !== 'catalogue') return {};
+  return catalogEntry(parsed.name)?.sampling ?? {};
 }
 
 async function ensureOrStandIn(
@@ -138,6 +161,7 @@ function hostSpec(
   }
   return {
     modelId: decided.id,
+    role: 'generate',
     engine,
     contextTokens,
     parallel: model.parallel,
@@ -147,5 +171,6 @@ function hostSpec(
     stepTargetMs: model.stepTargetMs,
     prefixCache: model.prefixCache,
     heartbeatMs: HEARTBEAT_MS,
+    encode: ENCODE_LIMITS,
   };
 }

@@ -142,11 +142,11 @@ function sampleRow(
   { scan, endOfGeneration }: StepParts,
 ): Sample {
   const token = sampler.sample(scan, row);
-  const { logprobs, ignoreEos } = sampler.params;
+  const { logprobs, ignoreEos, watch } = sampler.params;
   return {
     request,
     token,
     endOfGeneration: !ignoreEos && endOfGeneration.has(token),
-    logprob: logprobs === null ? null : scoreRow(scan, row, { token, top: logprobs }),
+    logprob: logprobs === null ? null : scoreRow(scan, row, { token, top: logprobs, watch }),
   };
 }

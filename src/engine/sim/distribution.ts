@@ -99,23 +99,27 @@ export function logSumExp(candidates: readonly Candidate[], vocabSize: number): 
   return TOP_LOGIT + Math.log(sum);
 }
 
-/** Score of `token` and of the `top` likeliest tokens, from the unbiased distribution. */
+/** Score of `token`, of the `top` likeliest and of `watch`, from the unbiased distribution. */
 export function scoreOf(
   token: number,
   candidates: readonly Candidate[],
-  options: { top: number; vocabSize: number },
+  options: { top: number; vocabSize: number; watch?: readonly number[] | undefined },
 ): RawLogprob {
   const norm = logSumExp(candidates, options.vocabSize);
-  const own = candidates.find((candidate) => candidate.token === token);
+  const logitOf = (id: number): number =>
+    candidates.find((candidate) => candidate.token === id)?.logit ?? FLOOR_LOGIT;
   const top = candidates.slice(0, options.top);
   for (let id = 0; top.length < Math.min(options.top, options.vocabSize); id++) {
     if (!candidates.some((candidate) => candidate.token === id)) {
       top.push({ token: id, logit: FLOOR_LOGIT });
     }
   }
+  for (const id of options.watch ?? []) {
+    if (!top.some((one) => one.token === id)) top.push({ token: id, logit: logitOf(id) });
+  }
   return {
     token,
-    logprob: (own?.logit ?? FLOOR_LOGIT) - norm,
+    logprob: logitOf(token) - norm,
     top: top.map(({ token: id, logit }) => ({ token: id, logprob: logit - norm })),
   };
 }

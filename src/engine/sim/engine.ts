@@ -300,6 +300,7 @@ export class SimEngine implements Engine {
 
   #score(token: number, candidates: readonly Candidate[], sampler?: SimSampler): RawLogprob {
     const top = sampler?.params.logprobs ?? 0;
-    return scoreOf(token, candidates, { top, vocabSize: this.facts.vocabSize });
+    const watch = sampler?.params.watch;
+    return scoreOf(token, candidates, { top, watch, vocabSize: this.facts.vocabSize });
   }
 }
