@@ -89,10 +89,10 @@ export class TurnGate {
     this.#go = null;
   }
 
-  #fits({ stepMs }: TurnNeed): boolean {
+  #fits({ leastMs }: TurnNeed): boolean {
     const licence = this.#licence;
     if (licence === null || this.#recalled) return false;
-    return licence.steps === 0 || licence.spentMs + stepMs <= licence.ms;
+    return licence.steps === 0 || licence.spentMs + leastMs <= licence.ms;
   }
 
   #begin(licence: Licence | null, need: TurnNeed): true {

@@ -15,7 +15,7 @@ export interface TurnNeed {
 
 /** From the front to a host. */
 export type TurnOrder =
-  /** Compute; a step is begun while its predicted end lies within the licence, the first always. */
+  /** Compute: a step begins while its shortest form ends within the licence; the first always. */
   | { readonly type: 'turn'; readonly order: 'go'; readonly turn: number; readonly ms: number }
   /** Give back what you hold as soon as the step in flight has ended. */
   | { readonly type: 'turn'; readonly order: 'hold' };
