@@ -183,6 +183,16 @@ describe('eviction', () => {
     expect(index.cells).toBe(100);
   });
 
+  test('takes the end of a use as a use: who runs longest is cached longest', () => {
+    const index = new PrefixIndex();
+    const lists = [tokens(0, 100), tokens(1, 100)];
+    const ends = lists.map((list, seq) =>
+      index.publish(seq, index.attach(seq, list, 0), list, 100),
+    );
+    for (const seq of [1, 0]) index.retire(seq, defined(ends[seq], 'end'));
+    expect(index.evictCells(100)).toEqual([{ op: 'truncate', seq: 1, keep: 0 }]);
+  });
+
   test('takes a part from the end, at least 64 cells', () => {
     const index = new PrefixIndex();
     cache(index, 1, tokens(1, 200));
