@@ -44,7 +44,7 @@ const families = Object.fromEntries(
 );
 write('data/speed-params.json', `${JSON.stringify(rounded(families), null, 2)}\n`);
 write('data/speed-left-out.json', `${JSON.stringify(leftOut, null, 2)}\n`);
-write('docs/speed-fit.md', fitPage({ predicted, fitted, leftOut, predictor }));
+write('docs/speed-fit.md', fitPage({ predicted, fitted, leftOut }));
 for (const [name, svg] of plotsOf(predicted, predictor)) write(`docs/${name}`, svg);
 
 function write(path: string, text: string): void {

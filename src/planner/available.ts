@@ -62,7 +62,7 @@ const WIRED_SHARES: Readonly<
  * Left to the system by default. macOS leaves its own share out of the wired limit; Linux needs
  * some beyond what it calls available; a card's driver takes a little of its memory.
  */
-export const SYSTEM_RESERVE_BYTES = { mac: 0, linux: 1e9, discrete: 0.5e9 } as const;
+export const SYSTEM_RESERVE_BYTES = { mac: 0, linux: 1e9, discrete: 1e9 } as const;
 
 /** Throws `usage` when the facts or the reserve are impossible. */
 export function availableMemory(facts: MemoryFacts, reserveBytes?: number): Available {
