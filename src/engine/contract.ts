@@ -3,11 +3,10 @@
  * `sim` holds on `llama`. A case may be skipped only with a reason, which is printed.
  *
  * On floating point: a sum's last bits depend on the order of its terms, and that order changes
- * with the shape of a batch, with a cache in 16 bits and with the kernel of each CPU. So equal
- * contexts give logits that differ by thousandths, and greedy decoding may differ where the
- * two likeliest tokens are nearer than that. `expectSame` therefore lets two runs part at such a
- * tie, and only there. A wrong token in the
- * prompt moves logits by 0.2 in the median; each of 39 such prompts was told apart.
+ * with the shape of a batch and with the kernel of each CPU. Equal contexts give logits that differ
+ * by thousandths, so greedy runs may part where the two likeliest tokens are nearer than that, and
+ * `expectSame` allows it only there. A wrong token in the prompt moves logits by 0.2 in the median;
+ * each of 39 such prompts was told apart.
  */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
