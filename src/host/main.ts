@@ -4,7 +4,9 @@
  * Ctrl-C in a terminal reaches the whole process group and is the parent's to handle.
  */
 import { enableCompileCache } from 'node:module';
-import { type ErrorRecord, toErrorRecord } from '../base/errors.ts';
+import { type ErrorRecord, PlenumError, toErrorRecord } from '../base/errors.ts';
+import type { EncodeRequest } from '../wire/encode.ts';
+import { type GenerateRequest, NO_TIMINGS, NO_USAGE } from '../wire/generation.ts';
 import type { FromHost, HostSpec, ToHost } from '../wire/host.ts';
 import { checkTokens } from './admit.ts';
 import type { OpenedHost } from './open.ts';
@@ -64,8 +66,14 @@ async function load(spec: HostSpec): Promise<void> {
 }
 
 async function tokenize(call: number, message: ToHost & { type: 'tokenize' }): Promise<void> {
-  const engine = opened?.engine;
-  if (engine === undefined) return;
+  if (opened === null) return;
+  if (opened.role === 'encode') {
+    if (message.withPieces || !message.addSpecial) throw wrongRole('tokens with special ones only');
+    const input = { kind: 'text', text: message.text } as const;
+    const tokens = await opened.engine.tokenize(input);
+    return send({ type: 'tokenized', call, tokens, pieces: null });
+  }
+  const { engine } = opened;
   const tokens = await engine.tokenize(message.text, message);
   const pieces = message.withPieces
     ? Array.from(tokens, (id) => ({ id, bytes: Array.from(engine.tokenBytes(id)) }))
@@ -74,11 +82,31 @@ async function tokenize(call: number, message: ToHost & { type: 'tokenize' }): P
 }
 
 function detokenize(call: number, tokens: Int32Array): void {
-  const engine = opened?.engine;
-  if (engine === undefined) return;
+  if (opened === null) return;
+  if (opened.role === 'encode') throw wrongRole('vectors, no text');
+  const { engine } = opened;
   checkTokens(tokens, engine.facts.vocabSize, 'tokens');
   send({ type: 'detokenized', call, text: textOf(tokens, (token) => engine.tokenBytes(token)) });
 }
+
+async function encode(call: number, request: EncodeRequest): Promise<void> {
+  if (opened === null) return;
+  if (opened.role === 'generate') throw wrongRole('text, no vectors');
+  send({ type: 'encoded', call, reply: await opened.host.encode(call, request) });
+}
+
+async function submit(id: string, request: GenerateRequest): Promise<void> {
+  if (opened === null) return;
+  if (opened.role === 'generate') return opened.host.submit(id, request);
+  const error = toErrorRecord(wrongRole('vectors, no text'));
+  const outcome = { kind: 'refused', code: error.code } as const;
+  const end = { kind: 'end', outcome, error, stopString: null } as const;
+  const event = { ...end, usage: NO_USAGE, timings: NO_TIMINGS };
+  send({ type: 'events', events: [{ id, event }] });
+}
+
+const wrongRole = (gives: string): PlenumError =>
+  new PlenumError('wrong_endpoint', `this model gives ${gives}`, { param: 'model' });
 
 async function close(): Promise<void> {
   clearInterval(heartbeat);
@@ -93,9 +121,15 @@ async function handle(message: ToHost): Promise<void> {
     case 'load':
       return load(message.spec);
     case 'submit':
-      return opened?.host.submit(message.id, message.request);
+      return submit(message.id, message.request);
     case 'cancel':
-      return opened?.host.cancel(message.id, message.code);
+      if (opened?.role === 'generate') opened.host.cancel(message.id, message.code);
+      return;
+    case 'encode':
+      return encode(message.call, message.request);
+    case 'cancel_call':
+      if (opened?.role === 'encode') opened.host.cancel(message.call);
+      return;
     case 'tokenize':
       return tokenize(message.call, message);
     case 'detokenize':
@@ -110,10 +144,15 @@ async function handle(message: ToHost): Promise<void> {
   }
 }
 
+const isCall = (
+  message: ToHost,
+): message is ToHost & { type: 'tokenize' | 'detokenize' | 'encode' } =>
+  message.type === 'tokenize' || message.type === 'detokenize' || message.type === 'encode';
+
 process.on('message', (message: ToHost) => {
   handle(message).catch((thrown: unknown) => {
     const error = toErrorRecord(thrown);
-    if (message.type === 'tokenize' || message.type === 'detokenize') {
+    if (isCall(message)) {
       send({ type: 'call_failed', call: message.call, error });
     } else {
       fatal(error);

@@ -1,8 +1,13 @@
 /**
  * Time spent in steps, predicted and measured, and what the loop adds around the engine's compute.
  */
-import type { StepPlan } from '../scheduler/plan.ts';
 import type { LoadReport } from '../wire/report.ts';
+
+/** A step of the scheduler, or a batch of an encoder. */
+export interface MeteredStep {
+  readonly slices: readonly unknown[];
+  readonly predictedMs: number;
+}
 
 /** Weight of the newest step in the smoothed ratio. */
 const RATIO_SMOOTHING = 0.05;
@@ -17,7 +22,7 @@ export class StepMeter {
   #previousAt: number | null = null;
 
   /** A step settled at `at`. The overhead is what lies between two settles and is not compute. */
-  step(plan: StepPlan, computeMs: number, at: number): void {
+  step(plan: MeteredStep, computeMs: number, at: number): void {
     if (plan.slices.length === 0) return;
     if (this.#previousAt !== null) {
       this.#overheadMsSum += Math.max(0, at - this.#previousAt - computeMs);

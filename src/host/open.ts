@@ -1,18 +1,29 @@
-/** From a HostSpec to a running Host: opens the engine, builds the scheduler on what it found. */
+/** From a HostSpec to a running host: opens the engine, builds the loop on what it found. */
 import { systemClock } from '../base/clock.ts';
 import type { ErrorRecord } from '../base/errors.ts';
+import type { Encoder } from '../engine/encoder.ts';
 import type { Engine } from '../engine/port.ts';
 import { OnlineStepTime } from '../planner/step-time.ts';
 import { Scheduler } from '../scheduler/scheduler.ts';
 import type { HostFacts, HostSpec } from '../wire/host.ts';
+import { EncodeHost } from './encode-host.ts';
 import { Host, type HostEvent } from './host.ts';
 import type { TurnGate } from './turn-gate.ts';
 
-export interface OpenedHost {
-  readonly host: Host;
-  readonly engine: Engine;
-  readonly facts: HostFacts;
-}
+/** By the role of the spec. */
+export type OpenedHost =
+  | {
+      readonly role: 'generate';
+      readonly host: Host;
+      readonly engine: Engine;
+      readonly facts: HostFacts;
+    }
+  | {
+      readonly role: 'encode';
+      readonly host: EncodeHost;
+      readonly engine: Encoder;
+      readonly facts: HostFacts;
+    };
 
 export interface OpenHostOptions {
   readonly gate: TurnGate;
@@ -22,7 +33,11 @@ export interface OpenHostOptions {
 }
 
 /** Rejects with PlenumError: library_missing, binding_mismatch, load_failed, file_*. */
-export async function openHost(spec: HostSpec, options: OpenHostOptions): Promise<OpenedHost> {
+export function openHost(spec: HostSpec, options: OpenHostOptions): Promise<OpenedHost> {
+  return spec.role === 'encode' ? openEncode(spec, options) : openGenerate(spec, options);
+}
+
+async function openGenerate(spec: HostSpec, options: OpenHostOptions): Promise<OpenedHost> {
   const from = systemClock.now();
   const engine = await openEngine(spec, options.onProgress);
   const { facts } = engine;
@@ -50,6 +65,7 @@ export async function openHost(spec: HostSpec, options: OpenHostOptions): Promis
   });
   const { guess: _guess, cells: _cells, seqsMax: _seqs, ...shown } = facts;
   return {
+    role: 'generate',
     host,
     engine,
     facts: {
@@ -65,6 +81,7 @@ export async function openHost(spec: HostSpec, options: OpenHostOptions): Promis
       eosText: shown.eosText,
       synthetic: shown.synthetic,
       loadMs: systemClock.now() - from,
+      encoder: null,
     },
   };
 }
@@ -79,4 +96,60 @@ async function openEngine(spec: HostSpec, onProgress: (fraction: number) => void
   }
   const { openLlamaEngine } = await import('../engine/llama/engine.ts');
   return openLlamaEngine(spec.engine, options);
+}
+
+async function openEncode(spec: HostSpec, options: OpenHostOptions): Promise<OpenedHost> {
+  const from = systemClock.now();
+  const engine = await openEncoder(spec, options.onProgress);
+  const { facts } = engine;
+  const host = new EncodeHost({
+    encoder: engine,
+    time: new OnlineStepTime(facts.guess),
+    clock: systemClock,
+    gate: options.gate,
+    limits: spec.encode,
+    waitMsMax: spec.waitMsMax,
+    failed: options.failed,
+  });
+  return {
+    role: 'encode',
+    host,
+    engine,
+    facts: {
+      pid: process.pid,
+      engine: facts.engine,
+      device: facts.device,
+      description: facts.description,
+      vocabSize: facts.vocabSize,
+      trainedContextTokens: facts.trainedContextTokens,
+      contextTokens: facts.contextTokens,
+      chatTemplate: null,
+      bosText: '',
+      eosText: '',
+      synthetic: facts.synthetic,
+      loadMs: systemClock.now() - from,
+      encoder: {
+        tasks: facts.tasks,
+        dimensions: facts.dimensions,
+        pooling: facts.pooling,
+        labels: facts.labels,
+        matryoshkaDimensions: facts.matryoshkaDimensions,
+      },
+    },
+  };
+}
+
+async function openEncoder(
+  spec: HostSpec,
+  onProgress: (fraction: number) => void,
+): Promise<Encoder> {
+  const { batchTokensMax, batchInputsMax } = spec.encode;
+  const { contextTokens } = spec;
+  const options = { contextTokens, batchTokensMax, batchInputsMax, onProgress };
+  if (spec.engine.kind === 'sim') {
+    const { openSimEncoder } = await import('../engine/sim/encoder.ts');
+    return openSimEncoder(spec.engine.sim, options);
+  }
+  const { openLlamaEncoder } = await import('../engine/llama/encoder.ts');
+  return openLlamaEncoder(spec.engine, options);
 }

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { ManualClock, systemClock } from '../base/clock.ts';
 import { type GenerateRequest, NEUTRAL_SAMPLING } from '../wire/generation.ts';
-import type { EngineSpec, HostSpec } from '../wire/host.ts';
+import { ENCODE_LIMITS, type EngineSpec, type HostSpec } from '../wire/host.ts';
 import type { ModelClass } from '../wire/pool.ts';
 import type { ClassTime, TurnOrder } from '../wire/turn.ts';
 import { concurrencyOf, TurnKeeper } from './arbiter-driver.ts';
@@ -12,6 +12,8 @@ import { HostSupervisor } from './supervisor.ts';
 function specOf(modelId: string, stepMs: number): HostSpec {
   return {
     modelId,
+    role: 'generate',
+    encode: ENCODE_LIMITS,
     engine: {
       kind: 'sim',
       sim: {

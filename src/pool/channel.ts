@@ -6,6 +6,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { unreachable } from '../base/assert.ts';
 import { type ErrorRecord, fromErrorRecord, PlenumError } from '../base/errors.ts';
+import type { EncodeReply, EncodeRequest } from '../wire/encode.ts';
 import {
   type GenerateEvent,
   type GenerateRequest,
@@ -109,6 +110,24 @@ export class HostChannel {
     this.#post(order);
   }
 
+  /** Rejects with what the host says, client_closed when `signal` ended it, or host_crashed. */
+  async encode(request: EncodeRequest, signal?: AbortSignal): Promise<EncodeReply> {
+    if (signal?.aborted === true) throw new PlenumError('client_closed', 'the client went away');
+    let cancel = (): void => undefined;
+    const answered = this.#call((call) => {
+      cancel = () => this.#post({ type: 'cancel_call', call });
+      return { type: 'encode', call, request };
+    });
+    signal?.addEventListener('abort', cancel, { once: true });
+    try {
+      const reply = await answered;
+      if (reply.type === 'encoded') return reply.reply;
+      throw new PlenumError('internal', 'a host mixed up its replies');
+    } finally {
+      signal?.removeEventListener('abort', cancel);
+    }
+  }
+
   /** Lets it finish what it has accepted, then it goes. */
   drain(): void {
     this.#closing = true;
@@ -165,6 +184,7 @@ export class HostChannel {
         break;
       case 'tokenized':
       case 'detokenized':
+      case 'encoded':
         this.#calls.get(message.call)?.resolve(message);
         this.#calls.delete(message.call);
         break;

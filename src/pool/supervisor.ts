@@ -6,6 +6,7 @@
 import type { Clock } from '../base/clock.ts';
 import { type ErrorRecord, PlenumError } from '../base/errors.ts';
 import { formatMillis } from '../base/units.ts';
+import type { EncodeReply, EncodeRequest } from '../wire/encode.ts';
 import type { GenerateEvent, GenerateRequest } from '../wire/generation.ts';
 import type { HostFacts, HostSpec } from '../wire/host.ts';
 import type { ModelState } from '../wire/model-info.ts';
@@ -149,6 +150,11 @@ export class HostSupervisor {
 
   detokenize(tokens: Int32Array): Promise<string> {
     return this.#live().detokenize(tokens);
+  }
+
+  /** Throws and rejects as `submit` and HostChannel.encode do; `signal` cancels it. */
+  async encode(request: EncodeRequest, signal?: AbortSignal): Promise<EncodeReply> {
+    return this.#live().encode(request, signal);
   }
 
   /** Finishes what is accepted, at most for `limitMs`, then ends the host. */

@@ -27,7 +27,9 @@ export interface EncodeReply {
   readonly values: Float32Array;
   readonly width: number;
   readonly tokenCounts: readonly number[];
+  /** From arrival to the first batch with one of its inputs. */
   readonly queueMs: number;
+  /** Its share, by tokens, of the batches that it was part of. */
   readonly computeMs: number;
 }
 

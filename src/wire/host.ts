@@ -4,6 +4,7 @@
  * decode steps; everything it sends in one turn of its loop goes as one message.
  */
 import type { ErrorRecord } from '../base/errors.ts';
+import type { EncodeReply, EncodeRequest, EncoderFacts } from './encode.ts';
 import type { GenerateEvent, GenerateRequest } from './generation.ts';
 import type { LoadReport } from './report.ts';
 import type { TurnOrder, TurnReport } from './turn.ts';
@@ -11,6 +12,8 @@ import type { TurnOrder, TurnReport } from './turn.ts';
 /** What a host is told to load and how. All counts are checked by the front before. */
 export interface HostSpec {
   readonly modelId: string;
+  /** Whether it generates text or gives vectors. */
+  readonly role: 'generate' | 'encode';
   readonly engine: EngineSpec;
   /** Longest sequence, prompt and output together. */
   readonly contextTokens: number;
@@ -24,7 +27,31 @@ export interface HostSpec {
   readonly stepTargetMs: number | null;
   readonly prefixCache: boolean;
   readonly heartbeatMs: number;
+  /** Of the role `encode`, where parallel, cells, queueMax and what is about steps mean nothing. */
+  readonly encode: EncodeLimits;
 }
+
+export interface EncodeLimits {
+  /** Most tokens computed at once of several inputs; one alone may have the whole context. */
+  readonly batchTokensMax: number;
+  readonly batchInputsMax: number;
+  /** Inputs of all requests that may be here and not computed, tokenised or not. */
+  readonly inputsMax: number;
+  /** Tokens that may wait; a request that finds none waiting is taken whatever its size. */
+  readonly waitingTokensMax: number;
+}
+
+/**
+ * Batches: on a CPU nothing is gained past a few hundred tokens, and every token of a batch reserves
+ * a row of the vocabulary in the library's output buffer. 2,048 inputs are the most that OpenAI's
+ * endpoint takes in one request; twice as many are let in, so that one such request is no wall.
+ */
+export const ENCODE_LIMITS: EncodeLimits = {
+  batchTokensMax: 512,
+  batchInputsMax: 64,
+  inputsMax: 4096,
+  waitingTokensMax: 1_048_576,
+};
 
 export type EngineSpec =
   | {
@@ -77,6 +104,8 @@ export interface HostFacts {
   readonly eosText: string;
   readonly synthetic: boolean;
   readonly loadMs: number;
+  /** Null for a host that generates. */
+  readonly encoder: EncoderFacts | null;
 }
 
 export type ToHost =
@@ -92,6 +121,9 @@ export type ToHost =
       readonly withPieces: boolean;
     }
   | { readonly type: 'detokenize'; readonly call: number; readonly tokens: Int32Array }
+  | { readonly type: 'encode'; readonly call: number; readonly request: EncodeRequest }
+  /** Of an `encode`; it is answered by `call_failed` with client_closed, unless it was already. */
+  | { readonly type: 'cancel_call'; readonly call: number }
   | TurnOrder
   /** Finish what is accepted, take nothing new, then close. */
   | { readonly type: 'drain' }
@@ -120,4 +152,5 @@ export type FromHost =
       readonly pieces: readonly TokenPiece[] | null;
     }
   | { readonly type: 'detokenized'; readonly call: number; readonly text: string }
+  | { readonly type: 'encoded'; readonly call: number; readonly reply: EncodeReply }
   | { readonly type: 'call_failed'; readonly call: number; readonly error: ErrorRecord };

@@ -1,5 +1,9 @@
 /** What a host reports of itself, with every heartbeat. Counters only grow while a host lives. */
 
+/**
+ * A host that encodes counts inputs where others count requests: waiting for a batch, in one, most
+ * in one, most waiting. Its cells are 0 and its steps are batches.
+ */
 export interface LoadReport {
   /** Requests accepted and not yet in the running set. */
   readonly waiting: number;
