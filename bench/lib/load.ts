@@ -8,6 +8,8 @@ import { z } from 'zod';
 import { SseParser } from './sse.ts';
 
 export interface StreamRequest {
+  /** Left out where a server has a single model. */
+  readonly model?: string;
   /** Token ids, so that two servers of one model get the same prompt to the token. */
   readonly prompt: readonly number[];
   readonly maxTokens: number;
@@ -50,10 +52,11 @@ const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY 
 /** Runs one greedy completion to its end. Throws on any status but 200 and on an error event. */
 export async function runStream(
   baseUrl: string,
-  { prompt, maxTokens }: StreamRequest,
+  { model, prompt, maxTokens }: StreamRequest,
   { signal, onPiece }: StreamHooks = {},
 ): Promise<StreamRun> {
   const body = {
+    ...(model === undefined ? {} : { model }),
     prompt,
     max_tokens: maxTokens,
     temperature: 0,

@@ -5,15 +5,16 @@
 import { z } from 'zod';
 import { Prng } from '../../src/base/prng.ts';
 
-const WORDS = `time year people way day man thing woman life child world school state family student
+export const WORDS =
+  `time year people way day man thing woman life child world school state family student
 group country problem hand part place case week company system program question work government
 number night point home water room mother area money story fact month lot right study book eye job
 word business issue side kind head house service friend father power hour game line end member law
 car city community name president team minute idea body information back parent face others level
 office door health person art war history party result change morning reason research girl guy
 moment air teacher force education foot boy age policy music market sense road paper garden river`
-  .split(/\s+/)
-  .filter((word) => word !== '');
+    .split(/\s+/)
+    .filter((word) => word !== '');
 
 const tokenizedSchema = z.object({ tokens: z.array(z.number()) });
 
