@@ -9,7 +9,7 @@ import type { EngineSpec } from '../wire/host.ts';
 import type { ModelClass } from '../wire/pool.ts';
 import type { TimeView, TurnOrder, TurnReport } from '../wire/turn.ts';
 import { type ArbiterAction, TimeArbiter } from './arbiter.ts';
-import type { ArbiterPolicy } from './arbiter-policy.ts';
+import { type ArbiterPolicy, defaultPolicy } from './arbiter-policy.ts';
 
 export interface TurnSeat {
   /** What the host says of turns. */
@@ -106,4 +106,10 @@ export function concurrencyOf(
     most = Math.max(most, engine.threads ?? cores);
   }
   return Math.max(1, Math.floor(cores / most));
+}
+
+/** The keeper of models that share a machine; null for a single one, which has it to itself. */
+export function turnKeeperOf(engines: readonly EngineSpec[], clock: Clock): TurnKeeper | null {
+  if (engines.length < 2) return null;
+  return new TurnKeeper(defaultPolicy(concurrencyOf(engines)), clock);
 }
