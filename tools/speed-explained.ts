@@ -61,6 +61,10 @@ function workedRows(): string[] {
 
 /** The page as Markdown. */
 export function explainPage(): string {
+  return [...modelSection(), ...answerSection(), ...limitSection()].join('\n');
+}
+
+function modelSection(): string[] {
   const experts = [1, 2, 4, 8, 32].map((n) => expectedExperts(128, 4, n).toFixed(1));
   return [
     '# How speed is predicted',
@@ -96,6 +100,11 @@ export function explainPage(): string {
     `  that is ${experts.join(', ')} for 1, 2, 4, 8 and 32 tokens.`,
     '- **Windows**: a layer with a sliding window attends to no more cells than its window has.',
     '',
+  ];
+}
+
+function answerSection(): string[] {
+  return [
     '## Worked through',
     '',
     'One step of decoding at 512 tokens of context, in milliseconds; tokens per second of all',
@@ -129,6 +138,11 @@ export function explainPage(): string {
     'and copied over PCIe for every chunk of a prompt. With speculation, a cycle of γ drafted',
     'tokens yields (1 − α^(γ+1)) / (1 − α) tokens for γ steps of the draft and one of the model.',
     '',
+  ];
+}
+
+function limitSection(): string[] {
+  return [
     '## What it cannot know',
     '',
     '- Builds of an engine differ. The parameters average llama.cpp builds of 2023 to 2026; a new',
@@ -139,7 +153,7 @@ export function explainPage(): string {
     '- The error bar of an answer is the root mean square of the residuals of its family, of its',
     '  whole backend where the family has few rows, and twice that where it has none.',
     '',
-  ].join('\n');
+  ];
 }
 
 /** File name and SVG of each plot of the page. */

@@ -77,9 +77,9 @@ function errorSection(page: FitPage, used: readonly Predicted[], excluded: numbe
     '',
     '## Errors',
     '',
-    'MAPE is the mean of |predicted / measured − 1|. “Left out” is the same for machines that the ' +
-      'fit had not seen: each machine is predicted by a fit to all others. A machine that is alone ' +
-      'in its family (GB10, M5) is then predicted from what other families share with it.',
+    'MAPE is the mean of |predicted / measured − 1|. “Left out” is the same for machines that ' +
+      'the fit had not seen: each machine is predicted by a fit to all others. A machine that is ' +
+      'alone in its family (GB10, M5) is then predicted from what other families share with it.',
     '',
     '| set | rows | MAPE % | bias % | target % | left out: MAPE % |',
     '|---|---:|---:|---:|---:|---:|',
@@ -87,7 +87,8 @@ function errorSection(page: FitPage, used: readonly Predicted[], excluded: numbe
       const left = page.leftOut.find((line) => line.name === name);
       const target = TARGETS.get(name) ?? '';
       const other = left === undefined ? '' : left.mape.toFixed(1);
-      return `| ${name} | ${count} | ${mape.toFixed(1)} | ${bias.toFixed(1)} | ${target} | ${other} |`;
+      const errors = `${mape.toFixed(1)} | ${bias.toFixed(1)}`;
+      return `| ${name} | ${count} | ${errors} | ${target} | ${other} |`;
     }),
     '',
     '![predicted against measured decode](speed-fit-decode.svg)',

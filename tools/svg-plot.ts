@@ -19,6 +19,8 @@ export interface Axis {
   readonly log: boolean;
 }
 
+const SVG = 'http://www.w3.org/2000/svg';
+const FONT = { 'font-family': 'sans-serif', 'font-size': 12 };
 const WIDTH = 720;
 const HEIGHT = 440;
 const LEFT = 70;
@@ -40,20 +42,27 @@ export function svgPlot(plot: Plot): string {
     all.map(([, value]) => value),
     [HEIGHT - BOTTOM, TOP],
   );
+  const bottom = HEIGHT - BOTTOM;
+  const right = WIDTH - RIGHT;
+  const middle = (TOP + bottom) / 2;
   const lines = [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12">`,
-    `<rect width="${WIDTH}" height="${HEIGHT}" fill="#fff"/>`,
+    tag('svg', { xmlns: SVG, viewBox: `0 0 ${WIDTH} ${HEIGHT}`, ...FONT }),
+    tag('rect', { width: WIDTH, height: HEIGHT, fill: '#fff' }, ''),
     text(LEFT, 22, escapeXml(plot.title), 'start', 'font-size="15" font-weight="bold"'),
     ...x.ticks.flatMap((tick) => [
-      `<line x1="${x.at(tick)}" x2="${x.at(tick)}" y1="${TOP}" y2="${HEIGHT - BOTTOM}" stroke="#ddd"/>`,
-      text(x.at(tick), HEIGHT - BOTTOM + 18, short(tick), 'middle'),
+      tag('line', { x1: x.at(tick), x2: x.at(tick), y1: TOP, y2: bottom, stroke: '#ddd' }, ''),
+      text(x.at(tick), bottom + 18, short(tick), 'middle'),
     ]),
     ...y.ticks.flatMap((tick) => [
-      `<line x1="${LEFT}" x2="${WIDTH - RIGHT}" y1="${y.at(tick)}" y2="${y.at(tick)}" stroke="#ddd"/>`,
+      tag('line', { x1: LEFT, x2: right, y1: y.at(tick), y2: y.at(tick), stroke: '#ddd' }, ''),
       text(LEFT - 8, y.at(tick) + 4, short(tick), 'end'),
     ]),
-    text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, escapeXml(plot.x.label), 'middle'),
-    `<text transform="translate(16 ${(TOP + HEIGHT - BOTTOM) / 2}) rotate(-90)" text-anchor="middle">${escapeXml(plot.y.label)}</text>`,
+    text((LEFT + right) / 2, HEIGHT - 10, escapeXml(plot.x.label), 'middle'),
+    tag(
+      'text',
+      { transform: `translate(16 ${middle}) rotate(-90)`, 'text-anchor': 'middle' },
+      escapeXml(plot.y.label),
+    ),
     ...plot.series.flatMap((series, index) => seriesLines(series, index, x, y)),
     '</svg>',
   ];
@@ -104,25 +113,38 @@ function linearTicks(low: number, high: number): readonly number[] {
 function seriesLines(series: Series, index: number, x: Scale, y: Scale): string[] {
   const colour = COLOURS[index % COLOURS.length] ?? '#000';
   const place = ([a, b]: readonly [number, number]): string => `${x.at(a)},${y.at(b)}`;
-  const dash = series.dashed === true ? ' stroke-dasharray="5 4"' : '';
+  const dash = series.dashed === true ? { 'stroke-dasharray': '5 4' } : {};
+  const points = series.points.map(place).join(' ');
+  const stroke = { fill: 'none', stroke: colour, 'stroke-width': 2, ...dash };
+  const dot = { r: 3, fill: colour, 'fill-opacity': 0.65 };
   const marks = series.line
-    ? [
-        `<polyline points="${series.points.map(place).join(' ')}" fill="none" stroke="${colour}" stroke-width="2"${dash}/>`,
-      ]
-    : series.points.map(
-        ([a, b]) =>
-          `<circle cx="${x.at(a)}" cy="${y.at(b)}" r="3" fill="${colour}" fill-opacity="0.65"/>`,
-      );
+    ? [tag('polyline', { points, ...stroke }, '')]
+    : series.points.map(([a, b]) => tag('circle', { cx: x.at(a), cy: y.at(b), ...dot }, ''));
   const top = TOP + 10 + index * 20;
+  const left = WIDTH - RIGHT + 14;
   return [
     ...marks,
-    `<rect x="${WIDTH - RIGHT + 14}" y="${top - 9}" width="10" height="10" fill="${colour}"/>`,
-    text(WIDTH - RIGHT + 30, top, escapeXml(series.name), 'start'),
+    tag('rect', { x: left, y: top - 9, width: 10, height: 10, fill: colour }, ''),
+    text(left + 16, top, escapeXml(series.name), 'start'),
   ];
 }
 
-const text = (x: number, y: number, content: string, anchor: string, more = ''): string =>
-  `<text x="${x}" y="${y}" text-anchor="${anchor}"${more === '' ? '' : ` ${more}`}>${content}</text>`;
+/** An element; without content it is left open. */
+function tag(
+  name: string,
+  attributes: Readonly<Record<string, string | number>>,
+  content?: string,
+): string {
+  const list = Object.entries(attributes).map(([key, value]) => ` ${key}="${value}"`);
+  const opened = `<${name}${list.join('')}`;
+  if (content === undefined) return `${opened}>`;
+  return content === '' ? `${opened}/>` : `${opened}>${content}</${name}>`;
+}
+
+const text = (x: number, y: number, content: string, anchor: string, more = ''): string => {
+  const opened = `<text x="${x}" y="${y}" text-anchor="${anchor}"`;
+  return `${opened}${more === '' ? '' : ` ${more}`}>${content}</text>`;
+};
 
 const round = (value: number): number => Math.round(value * 10) / 10;
 

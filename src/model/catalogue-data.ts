@@ -42,11 +42,6 @@ export function loadMeasurements(name: string): readonly CsvRow[] {
   return rows(`measurements/${name}.csv`);
 }
 
-/** The text of a file under data/, for generated files that are read back. */
-export function readDataFile(name: string): string {
-  return readFileSync(new URL(name, DATA), 'utf8');
-}
-
 function rows(name: string): readonly CsvRow[] {
   return parseCsv(readFileSync(new URL(name, DATA), 'utf8'), `data/${name}`);
 }

@@ -1,6 +1,6 @@
 /** The claims on power and dollars (d, e, f, o). */
 import type { CataloguePrice } from '../model/catalogue-types.ts';
-import type { Claim, ClaimsInput } from './claims.ts';
+import type { Claim, ClaimsInput } from './claim.ts';
 import { ARTICLE, onMac, onPc } from './claims-speed.ts';
 import { findMachine } from './lookup.ts';
 import { type Ownership, ownedCost, rentedCost } from './money.ts';
@@ -38,7 +38,8 @@ function powerClaim({ catalogue }: ClaimsInput): Claim {
     claim: '600 W cost $630 a year and 50 W $52, at $0.12 per kWh',
     verdict: 'partly',
     because: [
-      `8.76 kh × $${TARIFF}: ${PC_WATTS} W ${yearly(PC_WATTS)}, ${MAC_WATTS} W ${yearly(MAC_WATTS)}.`,
+      `8.76 kh × $${TARIFF}: ${PC_WATTS} W ${yearly(PC_WATTS)}, ` +
+        `${MAC_WATTS} W ${yearly(MAC_WATTS)}.`,
       `But a PC with a 4090 measures ${pc?.value} W at the wall, and the nearest figure of an M4 ` +
         `Max is ${mac?.value} W (${mac?.note}); no source measures ${MAC_WATTS} W.`,
     ],

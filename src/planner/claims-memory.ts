@@ -2,7 +2,7 @@
 
 import { geometryOfModel } from './architecture.ts';
 import { availableMemory, type MacGeneration } from './available.ts';
-import type { Claim, ClaimsInput } from './claims.ts';
+import type { Claim, ClaimsInput } from './claim.ts';
 import { gb, llama70b, onMac } from './claims-speed.ts';
 import { findMachine, findModel } from './lookup.ts';
 import { memoryNeed } from './memory.ts';
@@ -40,7 +40,8 @@ export function foundingMix(input: ClaimsInput): Plan {
 
 function limits(): string {
   const older = gb(wired('older'));
-  return `Of 64 GiB the GPU may wire ${older} before macOS 26 and ${gb(wired('macos-26'))} from it on`;
+  const newer = gb(wired('macos-26'));
+  return `Of 64 GiB the GPU may wire ${older} before macOS 26 and ${newer} from it on`;
 }
 
 function embedderClaim(input: ClaimsInput): Claim {
@@ -51,13 +52,13 @@ function embedderClaim(input: ClaimsInput): Claim {
   const fits = mix.fits ? 'fits' : 'does not fit';
   return {
     id: 'g',
-    claim: '64 GB hold a 70B at 4 bits (40 GB) and a 13B FP16 embedder (26 GB), with 10 GB over',
+    claim: '64 GB hold a 70B at 4 bits (40 GB) and a 13B FP16 embedder (26 GB), 10 GB over',
     verdict: chat + embedder > availableBytes ? 'false' : 'true',
     because: [
       `40 + 26 = 66 > 64. Exactly: ${gb(chat)} + ${gb(embedder)} = ${gb(chat + embedder)}.`,
       `${limits()}.`,
-      `What ${fits}: the 70B with 8,192 tokens of context and an embedder, a reranker and a guard ` +
-        `of 0.6 to 1.2 B parameters at Q8_0: ${gb(neededBytes)} of ${gb(availableBytes)}.`,
+      `What ${fits}: the 70B with 8,192 tokens of context, and an embedder, a reranker and a ` +
+        `guard of 0.6 to 1.2 B parameters at Q8_0: ${gb(neededBytes)} of ${gb(availableBytes)}.`,
     ],
   };
 }

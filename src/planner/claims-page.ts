@@ -1,5 +1,5 @@
 /** The page of the claims, as Markdown. Pure; tools/claims-doc.ts writes it. */
-import type { Claim } from './claims.ts';
+import type { Claim } from './claim.ts';
 
 /** docs/claims.md. */
 export function claimsPage(claims: readonly Claim[]): string {

@@ -1,9 +1,9 @@
-/** The claims on bandwidth, tokens per second and arithmetic intensity (a, b, b2, c, i, j, l, m). */
+/** The claims on bandwidth, tokens per second and arithmetic (a, b, b2, c, i, j, l, m). */
 import { defined } from '../base/assert.ts';
 import type { CatalogueMachine } from '../model/catalogue-types.ts';
 import type { ModelGeometry } from '../model/geometry.ts';
 import { geometryOfModel } from './architecture.ts';
-import type { Claim, ClaimsInput } from './claims.ts';
+import type { Claim, ClaimsInput } from './claim.ts';
 import { findMachine, findModel } from './lookup.ts';
 import { type Plan, planModel } from './plan.ts';
 import { layersOnDevice } from './split.ts';

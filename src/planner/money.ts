@@ -72,7 +72,6 @@ export interface TokenCost {
 /** 365 days: what prices per year are quoted in. */
 export const HOURS_PER_YEAR = 8760;
 export const HOURS_PER_MONTH = HOURS_PER_YEAR / 12;
-const JOULES_PER_KWH = 3.6e6;
 
 /** Three years, a third of the price back, at home: what a plan assumes unless told otherwise. */
 export const OWNERSHIP_DEFAULTS = {
@@ -190,7 +189,3 @@ export function hourlyCost(owned: Ownership): {
   const busyExtra = loadWatts === null ? null : usdPerHour(Math.max(0, loadWatts - idle) * perWatt);
   return { fixed, busyExtra };
 }
-
-/** Dollars of energy for so many joules. */
-export const usdOfJoules = (energy: number, usdPerKwh: number): number =>
-  (energy / JOULES_PER_KWH) * usdPerKwh;

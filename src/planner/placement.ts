@@ -3,9 +3,14 @@
  * memory. A decode step passes through the stages one after the other; the chunks of a prompt
  * overlap in them. Pure.
  */
-import type { StepShape } from '../scheduler/plan.ts';
 import type { ModelCost } from './model-cost.ts';
-import { type Device, type StepOptions, type StepTerms, stepTerms } from './step-cost.ts';
+import {
+  type Device,
+  type StepOptions,
+  type StepShape,
+  type StepTerms,
+  stepTerms,
+} from './step-cost.ts';
 
 export interface Stage {
   readonly device: Device;

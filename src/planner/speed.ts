@@ -4,10 +4,12 @@
  * is, and how far off the prediction may be. Pure.
  */
 import { PlenumError } from '../base/errors.ts';
+import { type Millis, millis } from '../base/units.ts';
 import type { ModelCost } from './model-cost.ts';
 import { type PlacedTerms, type Placement, placedPrompt, placedStep } from './placement.ts';
 import type { FamilyParams } from './speed-params.ts';
 import type { StepOptions } from './step-cost.ts';
+import { type TokensPerSecond, tokensPerSecond } from './units.ts';
 
 export type Binding = 'bandwidth' | 'compute' | 'memory' | 'pcie' | 'overhead';
 
@@ -37,20 +39,20 @@ export interface Speculation {
 
 export interface Speed {
   /** Of all users together, output tokens per second. */
-  readonly decodeTps: number;
-  readonly perUserTps: number;
+  readonly decodeTps: TokensPerSecond;
+  readonly perUserTps: TokensPerSecond;
   /** Milliseconds between two tokens of a user. */
-  readonly interTokenMs: number;
+  readonly interTokenMs: Millis;
   /** Tokens of a cold prompt per second; null where no compute rate is known. */
-  readonly prefillTps: number | null;
+  readonly prefillTps: TokensPerSecond | null;
   /** Of a cold prompt, alone; null where no compute rate is known. */
-  readonly ttftMs: number | null;
+  readonly ttftMs: Millis | null;
   /** With `cachedTokens` of the prompt cached. */
-  readonly warmTtftMs: number | null;
+  readonly warmTtftMs: Millis | null;
   readonly binding: Binding;
   readonly prefillBinding: Binding | null;
   /** No engine on this machine decodes faster: peak figures, no overhead, no speculation. */
-  readonly limitTps: number;
+  readonly limitTps: TokensPerSecond;
   /** decodeTps of the model without speculation, over limitTps. */
   readonly ofLimit: number;
   /** One standard deviation, in percent, from the residuals of the fit. */
@@ -71,15 +73,15 @@ export function predictSpeed(ask: SpeedAsk): Speed {
   const cold = promptTime(ask, 0);
   const warm = promptTime(ask, Math.min(ask.cachedTokens ?? 0, promptTokens - 1));
   return {
-    decodeTps,
-    perUserTps: decodeTps / users,
-    interTokenMs: (1e3 * users) / decodeTps,
-    prefillTps: cold === null ? null : (1e3 * promptTokens) / cold.totalMs,
-    ttftMs: cold?.totalMs ?? null,
-    warmTtftMs: warm?.totalMs ?? null,
+    decodeTps: tokensPerSecond(decodeTps),
+    perUserTps: tokensPerSecond(decodeTps / users),
+    interTokenMs: millis((1e3 * users) / decodeTps),
+    prefillTps: cold === null ? null : tokensPerSecond((1e3 * promptTokens) / cold.totalMs),
+    ttftMs: cold === null ? null : millis(cold.totalMs),
+    warmTtftMs: warm === null ? null : millis(warm.totalMs),
     binding: bindingOf(terms),
     prefillBinding: cold === null ? null : bindingOf(cold),
-    limitTps,
+    limitTps: tokensPerSecond(limitTps),
     ofLimit: plainTps / limitTps,
     errorPct: params.errorPct,
     decodeTerms: terms,

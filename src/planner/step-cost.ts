@@ -9,9 +9,19 @@
  * faster. Every term is monotone: more bandwidth or compute is never slower, more tokens or
  * context never faster. Parameters come from data/speed-params.json. Pure.
  */
-import type { StepShape } from '../scheduler/plan.ts';
 import { expectedExperts, type ModelCost, WEIGHT_KINDS, type WeightGroup } from './model-cost.ts';
 import type { AttentionParams, SpeedParams } from './speed-params.ts';
+
+/** What decides how long a step takes; the scheduler's StepShape is one. */
+export interface StepShape {
+  /** Tokens computed in all. */
+  readonly tokens: number;
+  readonly sequences: number;
+  /** Sum over computed tokens of the cells that each attends to. */
+  readonly attended: number;
+  /** Rows whose logits are wanted. */
+  readonly outputs: number;
+}
 
 /** What a machine offers, whatever its family makes of it. */
 export interface Device {

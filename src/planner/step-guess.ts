@@ -2,10 +2,9 @@
  * The planner's step time for the live scheduler: what a host predicts before it has measured
  * anything (the guess of OnlineStepTime), from the same terms that `plan` prints. Pure.
  */
-import type { StepShape } from '../scheduler/plan.ts';
 import type { ModelCost } from './model-cost.ts';
 import { type Placement, placedStep } from './placement.ts';
-import type { StepOptions } from './step-cost.ts';
+import type { StepOptions, StepShape } from './step-cost.ts';
 import type { StepTimeGuess } from './step-time.ts';
 
 export interface PlannedSteps {

@@ -7,19 +7,15 @@ import { PlenumError } from '../base/errors.ts';
 declare const unit: unique symbol;
 type Quantity<U extends string> = number & { readonly [unit]: U };
 
-export type Usd = Quantity<'usd'>;
 export type UsdPerHour = Quantity<'usd/h'>;
 export type UsdPerMtok = Quantity<'usd/Mtok'>;
-export type Watts = Quantity<'watts'>;
 export type Joules = Quantity<'joules'>;
 export type TokensPerSecond = Quantity<'tokens/s'>;
 /** From 0 to 1. */
 export type Share = Quantity<'share'>;
 
-export const usd = (n: number): Usd => n as Usd;
 export const usdPerHour = (n: number): UsdPerHour => n as UsdPerHour;
 export const usdPerMtok = (n: number): UsdPerMtok => n as UsdPerMtok;
-export const watts = (n: number): Watts => n as Watts;
 export const joules = (n: number): Joules => n as Joules;
 export const tokensPerSecond = (n: number): TokensPerSecond => n as TokensPerSecond;
 
