@@ -14,10 +14,9 @@ import { type EnsureOptions, ensureModel, type ResolvedModel } from '../../model
 import type { ServedModel } from '../../node/node.ts';
 import { ENCODE_LIMITS, type EngineSpec, type HostSpec } from '../../wire/host.ts';
 import type { SamplingDefaults } from '../../wire/model-info.ts';
+import { purposeOf } from './role.ts';
 import { parseSimReference, SIM_PREFIX } from './sim-reference.ts';
 
-/** Context of a model that was trained for more, unless the configuration says otherwise. */
-const CONTEXT_TOKENS_DEFAULT = 8192;
 /** Context of the simulated engine, which has no limit of its own. */
 const SIM_CONTEXT_TOKENS = 4096;
 const HEARTBEAT_MS = 1000;
@@ -64,6 +63,7 @@ function simulated(model: ModelConfig): ServedModel {
       id: model.id ?? 'sim',
       contextTokens: model.contextTokens ?? SIM_CONTEXT_TOKENS,
       engine: { kind: 'sim', sim },
+      role: 'generate',
     }),
   };
 }
@@ -72,7 +72,9 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<Served
   const found = await ensureOrStandIn(model, options);
   const [path = ''] = found.paths;
   const header = await inspectGguf(path, { wholeLists: SPECIAL_TOKEN_LISTS });
-  const { contextTokens: trained } = geometryOf(header);
+  const geometry = geometryOf(header);
+  const { contextTokens: trained } = geometry;
+  const purpose = purposeOf(geometry, header);
   const { contextTokens: asked } = model;
   if (asked !== null && asked > trained) {
     throw new PlenumError(
@@ -82,7 +84,7 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<Served
     );
   }
   const id = model.id ?? (model.model === STARTER ? STARTER : found.id);
-  const contextTokens = asked ?? Math.min(trained, CONTEXT_TOKENS_DEFAULT);
+  const contextTokens = asked ?? purpose.contextTokensDefault;
   const engine: EngineSpec = {
     kind: 'llama',
     path,
@@ -97,9 +99,10 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<Served
     description: found.description,
     synthetic: found.synthetic,
     ...behaviourOf(model, recommendedSampling(model.model, found.synthetic)),
+    class: purpose.class,
     chatTemplate: templateOf(model),
     specials: specialTokensOf(header) ?? [],
-    spec: hostSpec(model, { id, contextTokens, engine }),
+    spec: hostSpec(model, { id, contextTokens, engine, role: purpose.role }),
   };
 }
 
@@ -151,7 +154,7 @@ function templateOf(model: ModelConfig): string | null {
 
 function hostSpec(
   model: ModelConfig,
-  decided: { id: string; contextTokens: number; engine: EngineSpec },
+  decided: { id: string; contextTokens: number; engine: EngineSpec; role: HostSpec['role'] },
 ): HostSpec {
   const { contextTokens, engine } = decided;
   const cells = model.kvCells ?? contextTokens * model.parallel;
@@ -161,7 +164,7 @@ function hostSpec(
   }
   return {
     modelId: decided.id,
-    role: 'generate',
+    role: decided.role,
     engine,
     contextTokens,
     parallel: model.parallel,

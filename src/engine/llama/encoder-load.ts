@@ -4,6 +4,7 @@
  * of freeing; encoder.ts computes.
  */
 import { PlenumError } from '../../base/errors.ts';
+import { ENCODERS, POOLING, type Pooling } from '../../model/geometry-arch.ts';
 import type { EncoderOptions } from '../encoder.ts';
 import {
   type Binding,
@@ -18,9 +19,6 @@ import { readMeta } from './memory.ts';
 import type { NativeLibrary } from './native.ts';
 import { defaultThreads } from './threads.ts';
 
-// enum llama_pooling_type, in order.
-const POOLINGS = ['none', 'mean', 'cls', 'last', 'rank'] as const;
-export type Pooling = (typeof POOLINGS)[number];
 // enum llama_flash_attn_type: the kernel where there is one.
 const FLASH_ATTENTION_AUTO = -1;
 
@@ -35,6 +33,8 @@ export interface NativeEncoder extends Placed {
   readonly encodes: boolean;
   /** Numbers per input. */
   readonly width: number;
+  /** Numbers per token, before they are pooled. */
+  readonly outputWidth: number;
   /** Most tokens of one call. */
   readonly callTokensMax: number;
   readonly free: () => void;
@@ -72,6 +72,7 @@ export async function loadNativeEncoder(
     };
     const memory: Pointer | null = binding.memory(context);
     const layers = binding.modelLayers(model) + 1;
+    const outputWidth = binding.modelOutputWidth(model);
     return {
       ...kind,
       library,
@@ -83,8 +84,8 @@ export async function loadNativeEncoder(
       gpuLayers: gpuLayers < 0 ? layers : Math.min(gpuLayers, layers),
       layers,
       encodes: memory === null || binding.modelHasEncoder(model),
-      width:
-        kind.pooling === 'rank' ? binding.modelClasses(model) : binding.modelOutputWidth(model),
+      width: kind.pooling === 'rank' ? binding.modelClasses(model) : outputWidth,
+      outputWidth,
       callTokensMax: binding.contextBatch(context),
       free,
     };
@@ -132,10 +133,10 @@ function kindOf(
   if (binding.vocabSize(binding.modelVocab(model)) < 1) throw refuse('has no vocabulary');
   const said = readMeta(binding, model, `${architecture}.pooling_type`);
   const causal =
-    !binding.modelHasEncoder(model) &&
+    !ENCODERS.has(architecture) &&
     readMeta(binding, model, `${architecture}.attention.causal`) !== 'false';
   // Only the last token of a causal model has seen the whole input.
-  const pooling = said === null ? (causal ? 'last' : 'mean') : POOLINGS[Number(said)];
+  const pooling = said === null ? (causal ? 'last' : 'mean') : POOLING[Number(said)];
   if (pooling === undefined) throw refuse(`has an unknown pooling_type ${said}`);
   if (pooling === 'none') throw refuse('is declared to give a vector per token (pooling_type 0)');
   return { architecture, pooling };
@@ -155,7 +156,7 @@ function contextParams(
   params.n_threads = threads;
   params.n_threads_batch = threads;
   params.embeddings = true;
-  params.pooling_type = POOLINGS.indexOf(pooling);
+  params.pooling_type = POOLING.indexOf(pooling);
   params.flash_attn_type = FLASH_ATTENTION_AUTO;
   // Inputs of any lengths lie side by side in the same cells.
   params.kv_unified = true;

@@ -53,6 +53,8 @@ class LlamaEncoder implements Encoder {
   readonly #batch: TokenBatch;
   /** Native calls that run on other threads: nothing is freed under them. */
   readonly #pending = new Set<Promise<unknown>>();
+  /** Of the largest batch so far. */
+  #tokensMax = 0;
   #encoding = false;
   #failed = false;
   #closing: Promise<void> | null = null;
@@ -101,12 +103,22 @@ class LlamaEncoder implements Encoder {
 
   stats(): EngineStats {
     const { bytes } = this.#native.library.log;
-    return { weightsBytes: bytes.weights, kvBytes: bytes.kv, computeBytes: bytes.compute };
+    const { weights, kv, compute } = bytes;
+    return { weightsBytes: weights, kvBytes: kv, computeBytes: compute + this.#rowBytes() };
   }
 
   shutdown(): Promise<void> {
     this.#closing ??= this.#free();
     return this.#closing;
+  }
+
+  /**
+   * The library keeps a row of the vocabulary and one of the width for every token of the largest
+   * batch so far; in its log it says only the first size, of a row per sequence.
+   */
+  #rowBytes(): number {
+    const rows = Math.max(0, this.#tokensMax - this.facts.batchInputsMax);
+    return rows * (this.facts.vocabSize + this.#native.outputWidth) * 4;
   }
 
   async #compute(batch: readonly Int32Array[]): Promise<EncodedBatch> {
@@ -119,6 +131,7 @@ class LlamaEncoder implements Encoder {
         this.#batch.add({ token, pos, seq, output: true });
       }
     }
+    this.#tokensMax = Math.max(this.#tokensMax, this.#batch.length);
     const compute = encodes ? binding.encode : binding.decode;
     const code = await callAsync(compute, context, this.#batch.native);
     if (code !== 0) throw engineFailed(log, `the library returned ${code} for a batch`);
