@@ -17,8 +17,11 @@ export const ENCODER_OPTIONS: EncoderOptions = {
 };
 
 const COSINE_MIN = 0.99999;
-/** Rows of a single logit: 16-bit weights leave about three digits. */
-const LOGIT_DIFFERENCE_MAX = 2e-3;
+/**
+ * Of one logit. Seen: up to 2.5e-3 in 1,500 comparisons on models of 2 layers, where attention adds
+ * in 16 bits; another input moves a logit by some tenths.
+ */
+const LOGIT_DIFFERENCE_MAX = 8e-3;
 
 /** `open` makes a fresh encoder with ENCODER_OPTIONS. */
 export function describeEncoderContract(
