@@ -69,7 +69,7 @@ beforeAll(async () => {
   const slow = 'sim:fixed_ms=10';
   const yaml = `models:\n${model('a', slow)}${model('b', slow)}${model('frozen', slow)}`;
   server = await startServer(await configuration(yaml));
-  // The watchdog takes its time: the model freezes now, and the last test looks at what became of it.
+  // The watchdog takes its time: the model freezes now, and the last test looks at the outcome.
   const [pid = 0] = server.launched.hostPids('frozen');
   const stream = await watch(server, 'frozen', 2000);
   await until('it streams', server.launched, () => stream.text !== '');
@@ -92,8 +92,9 @@ describe('the host of a model', () => {
     expect(String(error)).toContain('SIGKILL');
     await refused;
     expect((await fetch(`${server.url}/health`)).status).toBe(200);
-    await expect.poll(async () => (await modelState(server, 'a'))?.state, POLL).toBe('ready');
-    expect(await modelState(server, 'a')).toMatchObject({ restarts: 1, reason: null });
+    await expect
+      .poll(() => modelState(server, 'a'), POLL)
+      .toMatchObject({ state: 'ready', restarts: 1, reason: null });
     expect(server.launched.hostPids('a').length).toBe(2);
     expect(isAlive(pid)).toBe(false);
     expect(await whole(server, 'a', 5)).not.toBe('');
@@ -107,7 +108,9 @@ describe('the host of a model', () => {
     const crashing = await start(['sim:crash_at_step=1']);
     const reasons: string[] = [];
     for (let crash = 1; crash <= 3; crash++) {
-      await expect.poll(async () => (await crashing.ready()).status, POLL).toBe('ready');
+      await expect
+        .poll(() => modelState(crashing, 'sim'), POLL)
+        .toMatchObject({ state: 'ready', restarts: crash - 1 });
       await expect(whole(crashing, 'sim', 5)).rejects.toMatchObject({ code: 'host_crashed' });
       reasons.push((await modelState(crashing, 'sim'))?.reason ?? '');
     }
@@ -131,7 +134,9 @@ describe('the host of a model', () => {
     expect(error).toBeInstanceOf(APIError);
     expect(error).toMatchObject({ code: 'engine_failed' });
     expect(String(error)).toContain('simulated failure at step 4');
-    await expect.poll(async () => (await failing.ready()).status, POLL).toBe('ready');
+    await expect
+      .poll(() => modelState(failing, 'sim'), POLL)
+      .toMatchObject({ state: 'ready', restarts: 1 });
     expect(await whole(failing, 'sim', 3)).not.toBe('');
   });
 

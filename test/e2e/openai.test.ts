@@ -81,7 +81,7 @@ describe('chat', () => {
     expect(new Set(chunks.map((chunk) => chunk.id)).size).toBe(1);
   });
 
-  it('gives log probabilities that fit the text, sum to at most 1 and lead with the choice', async () => {
+  it('gives log probabilities that fit the text, sum to 1 at most, best first', async () => {
     const reply = await chat({ logprobs: true, top_logprobs: 20 });
     const entries = reply.choices[0]?.logprobs?.content ?? [];
     expect(entries.length).toBe(24);
@@ -124,8 +124,10 @@ describe('chat', () => {
   it('replays a seed, and other seeds say other things', async () => {
     const with42 = { temperature: 1, seed: 42 };
     await chat(with42);
-    const replies = await Promise.all([42, 42, 43].map((seed) => chat({ ...with42, seed })));
-    const [one, same, other] = replies.map((reply) => contentOf(reply));
+    // One after the other: in a batch, sums are rounded otherwise, and a draw may tip over.
+    const one = contentOf(await chat(with42));
+    const same = contentOf(await chat(with42));
+    const other = contentOf(await chat({ ...with42, seed: 43 }));
     expect(one).toBe(same);
     expect(other).not.toBe(one);
   });
