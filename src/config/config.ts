@@ -72,6 +72,8 @@ export interface ModelConfig extends Behaviour {
   /** null = chosen from context and parallelism. */
   readonly kvCells: number | null;
   readonly cacheType: 'f16' | 'q8_0';
+  /** One cache whose cells prompts share, or one for each stream. */
+  readonly kvLayout: 'unified' | 'split';
   /** null = chosen from the measured step time. */
   readonly stepTargetMs: number | null;
   readonly stepTokensMax: number;

@@ -183,6 +183,7 @@ function modelOf({ file, model, index }: ModelPlace, draft: Draft): ModelConfig 
     parallel: pick(['parallel'], model.parallel, [defaults.parallel, d.parallel]),
     kvCells: auto(pick(['kv_cells'], model.kv_cells, [defaults.kv_cells, d.kv_cells])),
     cacheType: pick(['cache_type'], model.cache_type, [defaults.cache_type, d.cache_type]),
+    kvLayout: pick(['kv_layout'], model.kv_layout, [defaults.kv_layout, d.kv_layout]),
     stepTargetMs: auto(
       pick(['step_target_ms'], model.step_target_ms, [defaults.step_target_ms, d.step_target_ms]),
     ),

@@ -253,6 +253,14 @@ const modelSettings = {
     .enum(['f16', 'q8_0'])
     .meta({ description: 'Number format of the KV cache.' })
     .optional(),
+  kv_layout: z
+    .enum(['unified', 'split'])
+    .meta({
+      description:
+        'unified: one KV cache in which prompts that begin alike share cells; split: one for each ' +
+        'stream, decoded faster when streams have nothing in common, and without prefix sharing.',
+    })
+    .optional(),
   step_target_ms: z
     .union([z.number().min(1).max(60_000), z.literal('auto')])
     .meta({
@@ -323,6 +331,7 @@ export const MODEL_DEFAULTS = {
   parallel: 4,
   kv_cells: 'auto',
   cache_type: 'f16',
+  kv_layout: 'unified',
   step_target_ms: 'auto',
   step_tokens_max: 512,
   queue_max: 64,

@@ -61,6 +61,11 @@ export const SETTINGS: readonly Setting[] = [
     '--cache-type <type>',
     'number format of the KV cache: f16 or q8_0',
   ]),
+  model('kv_layout', 'text', [
+    'PLENUM_KV_LAYOUT',
+    '--kv-layout <layout>',
+    'unified (prompts share cells) or split (a cache per stream)',
+  ]),
   model('step_target_ms', 'number', [
     'PLENUM_STEP_TARGET_MS',
     '--step-target-ms <ms>',

@@ -62,6 +62,11 @@ export type EngineSpec =
       /** null = all where there is a GPU, 0 = CPU only. */
       readonly gpuLayers: number | null;
       readonly cacheType: 'f16' | 'q8_0';
+      /**
+       * `unified` (if left out): one cache, prefixes shared without a copy. `split`: a cache per
+       * running sequence; nothing is shared, and no sequence's step passes over others' cells.
+       */
+      readonly kvLayout?: 'unified' | 'split';
       /** Most tokens in one step. */
       readonly stepTokensMax: number;
     }

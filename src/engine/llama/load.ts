@@ -74,7 +74,7 @@ export async function loadNative(
   let free = (): void => binding.modelFree(model);
   try {
     checkModel(binding, { model, path: spec.path });
-    const sharesPrefixes = hasCells(binding, model);
+    const sharesPrefixes = spec.kvLayout !== 'split' && hasCells(binding, model);
     const threads = spec.threads ?? defaultThreads();
     const params = contextParams(binding, { spec, options, threads });
     const context = await newContext(library, model, params);
@@ -118,6 +118,9 @@ function checkOptions(spec: LlamaSpec, { contextTokens, cells, parallel }: Engin
   }
   if (cells < contextTokens) {
     throw wrong(`${cells} KV cells cannot hold one sequence of ${contextTokens} tokens`);
+  }
+  if (spec.kvLayout === 'split' && cells < contextTokens * parallel) {
+    throw wrong(`a split cache needs ${contextTokens} × ${parallel} KV cells; it has ${cells}`);
   }
   if (spec.stepTokensMax < parallel) {
     throw wrong(`stepTokensMax ${spec.stepTokensMax} is less than parallel ${parallel}`);
@@ -205,7 +208,8 @@ function contextParams(
   params.type_k = GGML_TYPE[spec.cacheType];
   params.type_v = GGML_TYPE[spec.cacheType];
   // One buffer for all sequences: that is what shares a prefix without copying it.
-  params.kv_unified = true;
+  // A cache per sequence decodes faster when there is nothing to share.
+  params.kv_unified = spec.kvLayout !== 'split';
   // A sliding-window model keeps all its cells, so that a prefix of any length is still there.
   params.swa_full = true;
   params.no_perf = true;
