@@ -166,6 +166,17 @@ describe('under contention', () => {
     );
   });
 
+  it('what a class computed alone is not held against its floor', () => {
+    const machine = new SimMachine(defaultPolicy(1), MESSAGE_MS);
+    machine.add(stepper('embed', 'embed', 5)).give(2000);
+    machine.run(9000);
+    machine.add(stepper('chat', 'chat', 8)).give(ENDLESS);
+    machine.run(9990);
+    machine.host('embed').give(ENDLESS);
+    machine.run(13_000);
+    expect(machine.computedMs('embed', 10_000, 13_000)).toBeGreaterThan(3000 * 0.07);
+  });
+
   it('two hosts of one class take turns', () => {
     const machine = new SimMachine(defaultPolicy(1), MESSAGE_MS);
     machine.add(stepper('a', 'chat', 10)).give(ENDLESS);
