@@ -28,6 +28,8 @@ export interface ChannelListener {
   readonly onReady: (facts: HostFacts) => void;
   readonly onReport: (report: LoadReport) => void;
   readonly onTurn: (report: TurnReport) => void;
+  /** The process has said that it is about to end, and takes nothing more. */
+  readonly onFatal: (error: ErrorRecord) => void;
   /** The process is gone; `error` is null when it was asked to go. */
   readonly onExit: (error: ErrorRecord | null) => void;
 }
@@ -181,6 +183,7 @@ export class HostChannel {
         break;
       case 'fatal':
         this.#fatal = message.error;
+        this.#listener.onFatal(message.error);
         break;
       case 'tokenized':
       case 'detokenized':

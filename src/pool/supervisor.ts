@@ -123,6 +123,11 @@ export class HostSupervisor {
         this.#report = report;
       },
       onTurn: (report) => seat?.heard(report),
+      onFatal: (error) => {
+        // What arrives from now on would die with it: the next host is as good as being started.
+        this.#error = error;
+        if (this.#state === 'ready') this.#state = 'starting';
+      },
       onExit: (error) => {
         seat?.gone();
         this.#exited(error);

@@ -134,6 +134,9 @@ describe('the host of a model', () => {
     expect(error).toBeInstanceOf(APIError);
     expect(error).toMatchObject({ code: 'engine_failed' });
     expect(String(error)).toContain('simulated failure at step 4');
+    // Who comes while the failed host is still on its way out is told to come again.
+    const next = await failing.post('/v1/chat/completions', chat('sim', 2));
+    expect([200, 503]).toContain(next.status);
     await expect
       .poll(() => modelState(failing, 'sim'), POLL)
       .toMatchObject({ state: 'ready', restarts: 1 });
