@@ -4,15 +4,15 @@
  */
 import type { TokenLogprob, Usage } from '../wire/generation.ts';
 import type { ChatLogprobs, ChatResponse } from '../wire/openai-chat.ts';
-import type { FinishReason } from '../wire/outcome.ts';
 import {
   type ChunkFormat,
+  finishBody,
   finiteLogprob,
   type ReplyFormat,
   type ReplyHead,
   usageBody,
 } from './format.ts';
-import type { OutputEvent } from './run.ts';
+import type { Finish, OutputEvent } from './run.ts';
 
 export interface ChatFormatOptions {
   readonly choices: number;
@@ -65,8 +65,9 @@ export class ChatChunks implements ChunkFormat {
     return this.#start(index) + this.#chunk(index, delta, `${scores},"finish_reason":null`);
   }
 
-  finished(index: number, reason: FinishReason): string {
-    return this.#start(index) + this.#chunk(index, '{}', `null,"finish_reason":"${reason}"`);
+  finished(index: number, { reason, moderation }: Finish): string {
+    const note = moderation === undefined ? '' : `,"moderation":${JSON.stringify(moderation)}`;
+    return this.#start(index) + this.#chunk(index, '{}', `null,"finish_reason":"${reason}"${note}`);
   }
 
   usage(usage: Usage): string {
@@ -88,7 +89,7 @@ export class ChatChunks implements ChunkFormat {
 export class ChatReply implements ReplyFormat {
   readonly #head: ReplyHead;
   readonly #logprobs: boolean;
-  readonly #choices: { text: string; logprobs: TokenLogprob[]; reason: FinishReason }[];
+  readonly #choices: { text: string; logprobs: TokenLogprob[]; finish: Finish }[];
 
   constructor(head: ReplyHead, options: ChatFormatOptions) {
     this.#head = head;
@@ -96,7 +97,7 @@ export class ChatReply implements ReplyFormat {
     this.#choices = Array.from({ length: options.choices }, () => ({
       text: '',
       logprobs: [],
-      reason: 'stop' as const,
+      finish: { reason: 'stop' },
     }));
   }
 
@@ -107,9 +108,9 @@ export class ChatReply implements ReplyFormat {
     for (const entry of event.logprobs) choice.logprobs.push(entry);
   }
 
-  finished(index: number, reason: FinishReason): void {
+  finished(index: number, finish: Finish): void {
     const choice = this.#choices[index];
-    if (choice !== undefined) choice.reason = reason;
+    if (choice !== undefined) choice.finish = finish;
   }
 
   reply(usage: Usage): ChatResponse {
@@ -123,7 +124,7 @@ export class ChatReply implements ReplyFormat {
         index,
         message: { role: 'assistant', content: choice.text, refusal: null },
         logprobs: this.#logprobs ? logprobsOf(choice.logprobs) : null,
-        finish_reason: choice.reason,
+        ...finishBody(choice.finish),
       })),
       usage: usageBody(usage),
     };

@@ -1,16 +1,16 @@
 /** Legacy completions as OpenAI's objects: text with an optional echo, parallel logprob lists. */
 import type { Usage } from '../wire/generation.ts';
 import type { CompletionResponse, LegacyLogprobs } from '../wire/openai-completion.ts';
-import type { FinishReason } from '../wire/outcome.ts';
 import {
   type ChunkFormat,
+  finishBody,
   finiteLogprob,
   type ReplyFormat,
   type ReplyHead,
   sseData,
   usageBody,
 } from './format.ts';
-import type { OutputEvent } from './run.ts';
+import type { Finish, OutputEvent } from './run.ts';
 
 export interface CompletionFormatOptions {
   readonly choices: number;
@@ -99,8 +99,8 @@ export class CompletionChunks implements ChunkFormat {
     return start + this.#chunk(index, { text: event.text, scores: event });
   }
 
-  finished(index: number, reason: FinishReason): string {
-    return this.#start(index) + this.#chunk(index, { text: '', reason });
+  finished(index: number, finish: Finish): string {
+    return this.#start(index) + this.#chunk(index, { text: '', finish });
   }
 
   usage(usage: Usage): string {
@@ -121,7 +121,7 @@ export class CompletionChunks implements ChunkFormat {
     part: {
       readonly text: string;
       readonly scores?: OutputEvent;
-      readonly reason?: FinishReason;
+      readonly finish?: Finish;
     },
   ): string {
     let logprobs: LegacyLogprobs = null;
@@ -130,7 +130,8 @@ export class CompletionChunks implements ChunkFormat {
       this.#offsets[index] = addScores(scores, part.scores, this.#offsets[index] ?? 0);
       logprobs = scores;
     }
-    const choice = { index, text: part.text, logprobs, finish_reason: part.reason ?? null };
+    const end = part.finish === undefined ? { finish_reason: null } : finishBody(part.finish);
+    const choice = { index, text: part.text, logprobs, ...end };
     const usage = this.#options.includeUsage ? { usage: null } : {};
     return sseData({ ...this.#fields(), choices: [choice], ...usage });
   }
@@ -145,7 +146,7 @@ interface GatheredChoice {
   text: string;
   readonly scores: Scores;
   offset: number;
-  reason: FinishReason;
+  finish: Finish;
 }
 
 export class CompletionReply implements ReplyFormat {
@@ -158,7 +159,8 @@ export class CompletionReply implements ReplyFormat {
     this.#options = options;
     this.#choices = Array.from({ length: options.choices }, (_, index) => {
       const text = options.echo[index] ?? '';
-      return { text, scores: noScores(), offset: [...text].length, reason: 'stop' as const };
+      const finish: Finish = { reason: 'stop' };
+      return { text, scores: noScores(), offset: [...text].length, finish };
     });
   }
 
@@ -169,9 +171,9 @@ export class CompletionReply implements ReplyFormat {
     choice.offset = addScores(choice.scores, event, choice.offset);
   }
 
-  finished(index: number, reason: FinishReason): void {
+  finished(index: number, finish: Finish): void {
     const choice = this.#choices[index];
-    if (choice !== undefined) choice.reason = reason;
+    if (choice !== undefined) choice.finish = finish;
   }
 
   reply(usage: Usage): CompletionResponse {
@@ -185,7 +187,7 @@ export class CompletionReply implements ReplyFormat {
         index,
         text: choice.text,
         logprobs: this.#options.logprobs ? choice.scores : null,
-        finish_reason: choice.reason,
+        ...finishBody(choice.finish),
       })),
       usage: usageBody(usage),
     };

@@ -14,7 +14,7 @@ export interface ExchangeStart {
   /** The pattern of the route, never the client's own path. */
   readonly route: string;
   readonly generation: boolean;
-  /** Successes of probes are logged at debug level only. */
+  /** Logged at debug level only, whatever the answer: a probe asks every few seconds. */
   readonly probe: boolean;
   readonly arrivedMs: number;
 }
@@ -94,7 +94,7 @@ export function record(exchange: Exchange, finish: Finish, telemetry: Telemetry)
     ...(exchange.code === null ? {} : { code: exchange.code }),
     ...(start.generation ? generationLine(exchange) : {}),
   };
-  const level = start.probe && status < 400 ? 'debug' : status >= 500 ? 'warn' : 'info';
+  const level = start.probe ? 'debug' : status >= 500 ? 'warn' : 'info';
   telemetry.log[level](line, 'request');
 }
 

@@ -2,11 +2,12 @@
 import { createHash } from 'node:crypto';
 import type { PlenumError } from '../base/errors.ts';
 import type { Usage } from '../wire/generation.ts';
+import type { ModerationNote } from '../wire/guard.ts';
 import type { ModelInfo } from '../wire/model-info.ts';
 import type { ErrorBody } from '../wire/openai-error.ts';
 import type { UsageBody } from '../wire/openai-fields.ts';
 import type { FinishReason } from '../wire/outcome.ts';
-import type { OutputEvent } from './run.ts';
+import type { Finish, OutputEvent } from './run.ts';
 
 export interface ReplyHead {
   readonly id: string;
@@ -19,15 +20,23 @@ export interface ReplyHead {
 /** Turns the events of a run into chunks of a stream; one instance serves one request. */
 export interface ChunkFormat {
   output(index: number, event: OutputEvent): string;
-  finished(index: number, reason: FinishReason): string;
+  finished(index: number, finish: Finish): string;
   usage(usage: Usage): string;
 }
 
 /** Gathers the events of a run for one whole reply. */
 export interface ReplyFormat {
   output(index: number, event: OutputEvent): void;
-  finished(index: number, reason: FinishReason): void;
+  finished(index: number, finish: Finish): void;
   reply(usage: Usage): object;
+}
+
+/** The fields of a choice that say how it ended. */
+export function finishBody({ reason, moderation }: Finish): {
+  finish_reason: FinishReason;
+  moderation?: ModerationNote;
+} {
+  return { finish_reason: reason, ...(moderation === undefined ? {} : { moderation }) };
 }
 
 export const DONE = 'data: [DONE]\n\n';

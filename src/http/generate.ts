@@ -12,6 +12,7 @@ import { toClientError } from './errors.ts';
 import type { ChunkFormat, ReplyFormat, ReplyHead } from './format.ts';
 import { DONE, errorBody, sseData, systemFingerprint } from './format.ts';
 import type { FrontDoor } from './front-door.ts';
+import { GuardedGenerations } from './guarded.ts';
 import { foldSeed, type Job } from './job.ts';
 import { Run, type RunListener } from './run.ts';
 import { SseStream } from './sse.ts';
@@ -116,7 +117,7 @@ async function serveWhole(serving: Serving, format: ReplyFormat): Promise<unknow
   const { door, request, reply } = serving;
   const run = newRun(serving, {
     output: (index, event) => format.output(index, event),
-    finished: (index, reason) => format.finished(index, reason),
+    finished: (index, finish) => format.finished(index, finish),
   });
   await settle(run, serving);
   if (run.failure !== null) throw run.failure;
@@ -138,7 +139,7 @@ async function serveStream(serving: Serving, format: ChunkFormat): Promise<unkno
   });
   const run = newRun(serving, {
     output: (index, event) => stream.send(format.output(index, event)),
-    finished: (index, reason) => stream.send(format.finished(index, reason)),
+    finished: (index, finish) => stream.send(format.finished(index, finish)),
   });
   const settled = settle(run, serving);
   await run.opened;
@@ -176,10 +177,13 @@ function openStream(stream: SseStream, { reply }: Serving, run: Run): void {
   stream.open();
 }
 
-function newRun({ door, request, job }: Serving, listener: RunListener): Run {
+function newRun(serving: Serving, listener: RunListener): Run {
+  const { door, request, job } = serving;
   const { metrics } = door.telemetry;
+  const guard = guardOf(serving);
   return new Run({
-    backend: door.backend,
+    backend: guard ?? door.backend,
+    onEnd: () => guard?.close(),
     requests: clientRequests(job, request.id),
     n: job.n,
     listener,
@@ -188,6 +192,16 @@ function newRun({ door, request, job }: Serving, listener: RunListener): Run {
     onFirstToken: (ms) => metrics.ttft(job.model.id, ms),
     onToken: (ms) => metrics.interToken(job.model.id, ms),
   });
+}
+
+/** The guard in the path: the key's, else the model's. */
+function guardOf({ door, request, job }: Serving): GuardedGenerations | null {
+  const { backend, config, clock, telemetry } = door;
+  const key = config.apiKeys.find((one) => one.name === request.exchange.keyName);
+  const policy = key?.guard ?? job.model.guard;
+  if (policy === null || policy === 'off') return null;
+  const { metrics } = telemetry;
+  return new GuardedGenerations({ backend, policy, model: job.model.id, metrics, clock });
 }
 
 /** Runs to the end, whatever happens to the client meanwhile, and notes how it ended. */

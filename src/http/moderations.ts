@@ -90,7 +90,13 @@ function textsOf(input: ModerationsRequest['input'], limits: HttpLimits): readon
       ? checked(item, `input[${index}]`, limits)
       : checked(item.text, `input[${index}].text`, limits),
   );
-  if (input.every((item) => typeof item === 'string')) return parts;
+  const texts = input.filter((item) => typeof item === 'string').length;
+  if (texts === input.length) return parts;
+  if (texts > 0) {
+    const message =
+      "'input' mixes texts and text parts; it must be a list of the one or the other.";
+    throw new PlenumError('invalid_request', message, { param: 'input' });
+  }
   const whole = parts.join('\n');
   checkLength(whole, limits.inputCharsMax, 'input');
   return [whole];

@@ -117,9 +117,13 @@ test('a counter of a host that starts again goes on growing', async () => {
   expect(await steps()).toBe('29');
 });
 
-test('successful probes are logged at debug level only, failures as requests', async () => {
-  const server = fixtureServer();
+test('probes are logged at debug level whatever they answer, other requests are not', async () => {
+  const backend = new FixtureBackend({ models: [{ ...fixtureModel('a'), state: 'failed' }] });
+  const server = fixtureServer({ backend });
   await server.get('/health');
+  expect((await server.get('/ready')).statusCode).toBe(503);
+  await server.get('/metrics');
   await server.get('/v1/nothing');
-  expect(server.lines.map((line) => JSON.parse(line).level)).toEqual(['debug', 'info']);
+  const levels = server.lines.map((line) => JSON.parse(line).level);
+  expect(levels).toEqual(['debug', 'debug', 'debug', 'info']);
 });

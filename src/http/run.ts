@@ -5,6 +5,7 @@
 import type { Clock } from '../base/clock.ts';
 import { ERROR_TABLE, fromErrorRecord, PlenumError, toPlenumError } from '../base/errors.ts';
 import type { GenerateEvent, Usage } from '../wire/generation.ts';
+import type { ModerationNote } from '../wire/guard.ts';
 import type { FinishReason, Outcome } from '../wire/outcome.ts';
 import type { Backend, ClientRequest, Generation } from './backend.ts';
 
@@ -12,14 +13,21 @@ export type OutputEvent = Extract<GenerateEvent, { kind: 'prompt' | 'delta' }>;
 type EndEvent = Extract<GenerateEvent, { kind: 'end' }>;
 export type CancelCode = 'client_closed' | 'slow_reader';
 
+/** How a choice ended; `moderation` as in the end event. */
+export interface Finish {
+  readonly reason: FinishReason;
+  readonly moderation?: ModerationNote;
+}
+
 export interface RunListener {
   /** Called in the order of each choice's events, at once when they arrive. */
   output(index: number, event: OutputEvent): void;
-  finished(index: number, reason: FinishReason): void;
+  finished(index: number, finish: Finish): void;
 }
 
 export interface RunOptions {
-  readonly backend: Backend;
+  /** `Backend.generate`, or one that has a guard in its path. */
+  readonly backend: Pick<Backend, 'generate'>;
   /** Prompt-major: choice i belongs to prompt floor(i / n). */
   readonly requests: readonly ClientRequest[];
   readonly n: number;
@@ -29,6 +37,8 @@ export interface RunOptions {
   readonly arrivedMs: number;
   readonly onFirstToken: (ttftMs: number) => void;
   readonly onToken: (gapMs: number) => void;
+  /** Every choice has ended. */
+  readonly onEnd: () => void;
 }
 
 interface Choice {
@@ -89,6 +99,7 @@ export class Run {
       }
     }
     await Promise.all(pumps);
+    this.#options.onEnd();
     this.#opened.resolve();
   }
 
@@ -225,7 +236,9 @@ export class Run {
     choice.end = event;
     const { outcome } = event;
     if (outcome.kind === 'finished') {
-      this.#options.listener.finished(index, outcome.reason);
+      const { moderation } = event;
+      const note = moderation === undefined ? {} : { moderation };
+      this.#options.listener.finished(index, { reason: outcome.reason, ...note });
     } else if (outcome.kind !== 'cancelled' || this.#cancelled === null) {
       const { code } = outcome;
       const error =

@@ -19,6 +19,7 @@ import { installErrorHandlers, onClientError, sendError, toClientError } from '.
 import { Exchange, record } from './exchange.ts';
 import type { FrontDoor } from './front-door.ts';
 import { generationRoutes } from './generation-routes.ts';
+import { assertGuards } from './guarded.ts';
 import { modelRoutes, tokenizeRoutes } from './model-routes.ts';
 import { moderationsRoutes } from './moderations.ts';
 import { registerOpenApi } from './openapi.ts';
@@ -37,8 +38,9 @@ export interface ServerOptions {
 const MODEL_ID_CHARS_MAX = 512;
 const TCP_KEEPALIVE_MS = 30_000;
 
-/** Throws `config_invalid` for API keys that cannot be. */
+/** Throws `config_invalid` for API keys that cannot be, and for guards that are none. */
 export function createServer(options: ServerOptions): FastifyInstance {
+  assertGuards(options.backend.models(), options.config.apiKeys);
   const door: FrontDoor = { ...options, clock: systemClock, flushQueue: new FlushQueue() };
   const app = bareServer(door);
   app.server.maxConnections = door.config.limits.connectionsMax;

@@ -17,7 +17,7 @@ import type { GuardTraits } from './guard-profiles.ts';
 export interface GuardHost {
   submit(id: string, request: GenerateRequest, listener: (event: GenerateEvent) => void): void;
   cancel(id: string, code: 'client_closed'): void;
-  encode(request: EncodeRequest): Promise<EncodeReply>;
+  encode(request: EncodeRequest, signal: AbortSignal): Promise<EncodeReply>;
   tokenize(input: {
     text: string;
     addSpecial: boolean;
@@ -63,10 +63,7 @@ export function guardModel(options: GuardModelOptions): GuardModel {
     },
     watch: (segments, watch) => watchTokens(options, segments, watch),
     classify: (text) =>
-      raced(
-        host.encode({ task: 'classify', inputs: [{ kind: 'text', text }], deadlineMs }),
-        signal,
-      ),
+      host.encode({ task: 'classify', inputs: [{ kind: 'text', text }], deadlineMs }, signal),
   };
 }
 
@@ -108,16 +105,4 @@ async function watchTokens(
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
-}
-
-/** The promise, or `client_closed` as soon as nobody waits any more. */
-export function raced<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => {
-      reject(new PlenumError('client_closed', 'nobody waits for the reply any more'));
-    };
-    if (signal.aborted) onAbort();
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.finally(() => signal.removeEventListener('abort', onAbort)).then(resolve, reject);
-  });
 }

@@ -85,6 +85,16 @@ export class Metrics {
     'From arrival at the host to the first step that computes the request.',
     WAIT_SECONDS,
   );
+  readonly #guardVerdicts = this.#counter(
+    'guard_verdicts_total',
+    'Judgements of guards in the path.',
+    ['model', 'guard', 'stage', 'verdict'],
+  );
+  readonly #guardHold = this.#histogram(
+    'guard_hold_seconds',
+    'How long output was held until a guard had judged it, per release.',
+    WAIT_SECONDS,
+  );
   readonly #ready = this.#gauge('model_ready', '1 when the model answers.', ['model']);
   readonly #waiting = this.#gauge('requests_waiting', 'Accepted and not running.', ['model']);
   readonly #running = this.#gauge('requests_running', 'Being computed.', ['model']);
@@ -156,6 +166,20 @@ export class Metrics {
 
   interToken(model: string, ms: number): void {
     this.#interToken.observe({ model }, ms / 1000);
+  }
+
+  guardVerdict(judged: {
+    readonly model: string;
+    readonly guard: string;
+    readonly stage: 'input' | 'output';
+    readonly verdict: 'clean' | 'flagged' | 'unavailable';
+  }): void {
+    const { model, guard, stage, verdict } = judged;
+    this.#guardVerdicts.inc({ model, guard, stage, verdict });
+  }
+
+  guardHold(model: string, ms: number): void {
+    this.#guardHold.observe({ model }, ms / 1000);
   }
 
   openRequests(count: number): void {

@@ -27,11 +27,11 @@ const textPart = z.strictObject(
 export function moderationsRequestSchema(limits: RequestLimits) {
   const { inputsMax, inputCharsMax } = limits;
   const error = `must be a text, or a list of 1 to ${inputsMax} texts or of text parts`;
-  const list = <T extends z.ZodType>(item: T) =>
-    z.array(item, { error }).min(1, { error }).max(inputsMax, { error });
+  const item = z.union([z.string(), textPart], { error: 'must be a text or a text part' });
+  const list = z.array(item, { error }).min(1, { error }).max(inputsMax, { error });
   return z.strictObject({
     model: modelField(),
-    input: z.union([z.string(), list(z.string()), list(textPart)], { error }).meta({
+    input: z.union([z.string(), list], { error }).meta({
       description:
         'Each text of a list is judged by itself; text parts are one input together. ' +
         `At most ${inputCharsMax} characters each.`,
