@@ -16,10 +16,9 @@ import type {
   JudgeRequest,
 } from '../http/backend.ts';
 import { type ChatTemplate, compileChatTemplate } from '../model/chat-template.ts';
-import { concurrencyOf, TurnKeeper } from '../pool/arbiter-driver.ts';
-import { defaultPolicy } from '../pool/arbiter-policy.ts';
+import { type TurnKeeper, turnKeeperOf } from '../pool/arbiter-driver.ts';
 import { HostSupervisor, type SupervisorChange } from '../pool/supervisor.ts';
-import type { EncodeReply, EncodeRequest } from '../wire/encode.ts';
+import type { EncodeReply } from '../wire/encode.ts';
 import type { PromptSource } from '../wire/generation.ts';
 import type { GuardPolicy, Verdict } from '../wire/guard.ts';
 import type { HostSpec, TokenPiece } from '../wire/host.ts';
@@ -29,7 +28,7 @@ import type { TimeView } from '../wire/turn.ts';
 import { EventStream } from './generation.ts';
 import { judgeWith } from './guard.ts';
 import type { LabelSettings } from './guard-labels.ts';
-import { guardModel, raced } from './guard-model.ts';
+import { guardModel } from './guard-model.ts';
 
 /** A model of the configuration, resolved to a file. */
 export interface ServedModel {
@@ -73,7 +72,8 @@ export class Node implements Backend {
 
   constructor({ models, clock, onChange }: NodeOptions) {
     const created = Math.floor(Date.now() / 1000);
-    const turns = models.length > 1 ? turnKeeper(models, clock) : null;
+    const engines = models.map(({ spec }) => spec.engine);
+    const turns = turnKeeperOf(engines, clock);
     this.#turns = turns;
     this.#entries = models.map((model) => ({
       model,
@@ -170,7 +170,8 @@ export class Node implements Backend {
     if (this.#draining) throw new PlenumError('draining', 'the server is shutting down');
     const { task, inputs, deadlineMs, signal } = request;
     const entry = this.#find(request.model);
-    return raced(encodeOn(entry, { task, inputs, deadlineMs }), signal);
+    requireEncoder(entry);
+    return entry.host.encode({ task, inputs, deadlineMs }, signal);
   }
 
   async judge({ model, subject, detail, deadlineMs, signal }: JudgeRequest): Promise<Verdict> {
@@ -179,12 +180,7 @@ export class Node implements Backend {
     const info = infoOf(entry);
     const source = this.#templateSource(entry);
     const guard = guardModel({
-      host: {
-        submit: (id, one, listener) => entry.host.submit(id, one, listener),
-        cancel: (id, code) => entry.host.cancel(id, code),
-        encode: (one) => encodeOn(entry, one),
-        tokenize: (input) => entry.host.tokenize(input),
-      },
+      host: entry.host,
       traits: { id: info.id, description: info.description, template: source },
       contextTokens: info.contextTokens,
       labels: info.encoder === null ? null : info.encoder.labels,
@@ -256,14 +252,11 @@ export class Node implements Backend {
   }
 }
 
-function encodeOn({ model }: Entry, _request: EncodeRequest): Promise<EncodeReply> {
+/** A host that generates would not know what to do; one that loads says so itself. */
+function requireEncoder({ model, host }: Entry): void {
+  if (host.facts === null || host.facts.encoder !== null) return;
   const message = `model ${model.id} generates text: it has no vectors to give`;
-  return Promise.reject(new PlenumError('wrong_endpoint', message));
-}
-
-function turnKeeper(models: readonly ServedModel[], clock: Clock): TurnKeeper {
-  const concurrency = concurrencyOf(models.map(({ spec }) => spec.engine));
-  return new TurnKeeper(defaultPolicy(concurrency), clock);
+  throw new PlenumError('wrong_endpoint', message, { param: 'model' });
 }
 
 function infoOf({ model, host, created }: Entry): ModelInfo {
@@ -274,7 +267,7 @@ function infoOf({ model, host, created }: Entry): ModelInfo {
     created,
     description: model.description,
     class: model.class,
-    encoder: null,
+    encoder: facts?.encoder ?? null,
     inputPrefixes: model.inputPrefixes,
     samplingDefaults: model.samplingDefaults,
     guard: model.guard,
