@@ -5,8 +5,9 @@
  */
 import { writeFileSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { z } from 'zod';
 import { Prng } from '../src/base/prng.ts';
 import { gapsMs, runStream } from './lib/load.ts';
 import {
@@ -41,6 +42,10 @@ const CONTEXT_TOKENS = 2048;
 const PROMPT_TOKENS = 64;
 /** A phase begins when what was there before has settled. */
 const SETTLE_MS = 500;
+const START_MS_MAX = 180_000;
+const modelsSchema = z.object({
+  data: z.array(z.object({ id: z.string(), meta: z.object({ state: z.string() }) })),
+});
 
 interface Flood {
   /** Requests answered within the phase, per second. */
@@ -63,9 +68,8 @@ async function start(): Promise<Omit<RunningServer, 'kernels'>> {
   const { cwd, env } = plenumEnvironment();
   const models = ['chat', 'embed', 'rerank', 'guard'].map((role) => ({
     id: role,
-    class: role,
     model: roles[role],
-    threads: options.threads,
+    engine: { threads: options.threads },
     parallel: 1,
     context: role === 'chat' ? CONTEXT_TOKENS : 512,
   }));
@@ -160,9 +164,21 @@ async function round(url: string, seed: number): Promise<Round> {
   return { stillP95Ms: still.p95Ms, disturbedP95Ms: both.p95Ms, alone, beside: both.result };
 }
 
+/** `/ready` says that one model answers; all of them must. */
+async function allReady(url: string): Promise<void> {
+  const deadline = performance.now() + START_MS_MAX;
+  for (;;) {
+    const { data } = modelsSchema.parse(await (await fetch(new URL('/v1/models', url))).json());
+    if (data.every(({ meta }) => meta.state === 'ready')) return;
+    if (performance.now() > deadline) throw new Error(`not ready: ${JSON.stringify(data)}`);
+    await delay(100);
+  }
+}
+
 const server = await start();
 const rounds: Round[] = [];
 try {
+  await allReady(server.url);
   await runStream(server.url, { model: 'chat', prompt: [1000, 1001], maxTokens: 8 });
   await embed(server.url, 'warm');
   for (let i = 1; i <= options.repetitions; i++) {
@@ -182,7 +198,7 @@ printResult(
   {
     title: `${rate} embedding requests per second beside a stream, four models resident`,
     facts: [
-      `${['chat', 'embed', 'rerank', 'guard'].map((role) => `${role} ${roles[role]}`).join(', ')}`,
+      `${['chat', 'embed', 'rerank', 'guard'].map((role) => `${role} ${basename(roles[role] ?? '')}`).join(', ')}`,
       `${words} words per request; ${options.threads} engine thread(s) for each model`,
       `${machine()}; ${options.repetitions} rounds; median (lowest to highest)`,
     ],
