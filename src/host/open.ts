@@ -6,6 +6,7 @@ import type { Engine } from '../engine/port.ts';
 import { OnlineStepTime } from '../planner/step-time.ts';
 import { Scheduler } from '../scheduler/scheduler.ts';
 import type { HostFacts, HostSpec } from '../wire/host.ts';
+import { calibrate } from './calibrate.ts';
 import { EncodeHost } from './encode-host.ts';
 import { Host, type HostEvent } from './host.ts';
 import type { TurnGate } from './turn-gate.ts';
@@ -41,6 +42,9 @@ async function openGenerate(spec: HostSpec, options: OpenHostOptions): Promise<O
   const from = systemClock.now();
   const engine = await openEngine(spec, options.onProgress);
   const { facts } = engine;
+  const time = new OnlineStepTime(facts.guess);
+  // The simulated engine is as fast as it says, and its faults count its steps.
+  if (spec.engine.kind === 'llama') await calibrate(engine, time, systemClock);
   const scheduler = new Scheduler({
     cells: facts.cells,
     contextTokens: Math.min(spec.contextTokens, facts.contextTokens),
@@ -51,7 +55,7 @@ async function openGenerate(spec: HostSpec, options: OpenHostOptions): Promise<O
     waitMsMax: spec.waitMsMax,
     stepTargetMs: spec.stepTargetMs,
     prefixCache: spec.prefixCache && facts.prefixSharing === 'any',
-    time: new OnlineStepTime(facts.guess),
+    time,
   });
   const host = new Host({
     engine,

@@ -42,7 +42,7 @@ const MEASURED_MS_MIN = 1e-6;
 /** A relative residual beyond this weighs less (Huber's rule). */
 const OUTLIER = 0.25;
 const REFIT_EVERY_FIRST = 4;
-const REFIT_EVERY = 32;
+const REFIT_EVERY = 8;
 const OBSERVATIONS_FIRST = 64;
 /** Each refit weighs outliers by the pass before it. */
 const PASSES = 2;

@@ -1,0 +1,46 @@
+/** What a calibration teaches and what it leaves behind. */
+import { expect, it } from 'vitest';
+import { ManualClock } from '../base/clock.ts';
+import { openSimEngine } from '../engine/sim/engine.ts';
+import { OnlineStepTime } from '../planner/step-time.ts';
+import { calibrate } from './calibrate.ts';
+
+const spec = {
+  seed: 1,
+  vocabSize: 2000,
+  fixedMs: 4,
+  perTokenMs: 0.5,
+  perAttendedMs: 0,
+  noise: 0,
+  stepTokensMax: 256,
+  faults: { crashAtStep: null, failAtStep: null, hangAtStep: null, failLoad: null },
+};
+
+async function open(sleepMs: (ms: number) => void) {
+  const options = { contextTokens: 256, cells: 512, parallel: 2, prefixCache: true };
+  const effects = {
+    sleep: async (ms: number) => sleepMs(ms),
+    abort: () => undefined,
+  };
+  return openSimEngine(spec, { ...options, onProgress: () => undefined }, effects);
+}
+
+it('turns a guess that is ten times too slow into measured times, and frees its cells', async () => {
+  const clock = new ManualClock();
+  const engine = await open((ms) => clock.advance(ms));
+  const time = new OnlineStepTime({ fixedMs: 40, perTokenMs: 5, perAttendedMs: 0 });
+  await calibrate(engine, time, clock);
+  const measured = 4 + 0.5 * 64;
+  expect(time.predictMs({ tokens: 64, sequences: 1, attended: 2080, outputs: 1 })).toBeLessThan(
+    measured * 1.5,
+  );
+  expect(engine.cells.freeCells).toBe(512);
+});
+
+it('begins no further size once a second has passed', async () => {
+  const clock = new ManualClock();
+  const engine = await open(() => clock.advance(600));
+  const time = new OnlineStepTime({ fixedMs: 1, perTokenMs: 1, perAttendedMs: 0 });
+  // The warm-up takes 600 ms and the first size another 600.
+  expect(await calibrate(engine, time, clock)).toBe(2);
+});
