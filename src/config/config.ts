@@ -1,6 +1,7 @@
 /** The effective configuration: validated, complete, frozen. It holds no secret. */
 import type { GuardPolicy } from '../wire/guard.ts';
 import type { InputPrefixes, SamplingDefaults } from '../wire/model-info.ts';
+import type { ModelClass } from '../wire/pool.ts';
 import type { ConfigFile } from './schema.ts';
 
 export interface Config {
@@ -54,6 +55,8 @@ export interface JudgingConfig {
 
 /** How a model answers, beside what it takes to load it. */
 export interface Behaviour {
+  /** null = read from the model's file. */
+  readonly class: ModelClass | null;
   readonly samplingDefaults: SamplingDefaults;
   readonly inputPrefixes: InputPrefixes;
   readonly judging: JudgingConfig;

@@ -48,7 +48,9 @@ export function behaviourOf(
   const { embedding, moderation } = model;
   noteAll(notes, embedding ?? {}, { path: [...path, 'embedding'] });
   noteAll(notes, moderation ?? {}, { path: [...path, 'moderation'] });
+  if (model.class !== undefined) notes.note([...path, 'class'], model.class);
   return {
+    class: model.class ?? null,
     samplingDefaults: samplingOf(file, { model, path }, notes),
     inputPrefixes: {
       query: embedding?.query_prefix ?? null,
@@ -71,7 +73,12 @@ function samplingOf(
   const common = file.defaults.sampling ?? {};
   const own = model.sampling ?? {};
   const at = [...path, 'sampling'];
-  noteAll(notes, { ...common, ...own }, { path: at });
+  for (const key of Object.keys({ ...common, ...own })) {
+    const isOwn = Object.hasOwn(own, key);
+    const value = (isOwn ? own : common)[key as keyof typeof own];
+    const from = isOwn ? [...at, key] : ['defaults', 'sampling', key];
+    if (value !== undefined) notes.note([...at, key], value, from);
+  }
   const merged = { ...common, ...own };
   const { temperature, top_p, top_k, min_p, repeat_penalty } = merged;
   return {

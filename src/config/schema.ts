@@ -3,6 +3,7 @@
  * made from it. It does not read files and does not merge layers (load.ts).
  */
 import * as z from 'zod';
+import { MODEL_CLASSES } from '../wire/pool.ts';
 
 const whole = (low: number, high: number, description: string) =>
   z.int().min(low).max(high).meta({ description });
@@ -292,6 +293,14 @@ const modelSchema = z.strictObject({
     .array(z.string().min(1).max(256))
     .max(32)
     .meta({ description: 'Other names for the same model.' })
+    .optional(),
+  class: z
+    .enum(MODEL_CLASSES)
+    .meta({
+      description:
+        'What the model is for: it decides the endpoints. Read from the file if not given; ' +
+        'a model that generates becomes a judge with guard.',
+    })
     .optional(),
   embedding: embeddingSchema.optional(),
   moderation: moderationSchema.optional(),

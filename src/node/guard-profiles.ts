@@ -46,7 +46,7 @@ export interface Reading {
 export interface GuardProfile {
   readonly name: string;
   readonly matches: (traits: GuardTraits) => boolean;
-  /** The first question decides; `detail` asks for categories too. `prompt` is a rendered sample. */
+  /** The first question decides; `detail` asks for categories too. `sample`: a rendered prompt. */
   readonly ask: (
     said: Said,
     options: { readonly detail: boolean; readonly traits: GuardTraits; readonly sample: string },
@@ -250,3 +250,7 @@ const PROFILES: readonly GuardProfile[] = [LLAMA_GUARD, QWEN_GUARD, SHIELD_GEMMA
 export function guardProfileOf(traits: GuardTraits): GuardProfile {
   return PROFILES.find((profile) => profile.matches(traits)) ?? INSTRUCTED;
 }
+
+/** True for models of a family that was made to judge. */
+export const isGuardFamily = (traits: GuardTraits): boolean =>
+  guardProfileOf(traits) !== INSTRUCTED;

@@ -144,7 +144,7 @@ async function classified(model: GuardModel, subject: JudgeSubject): Promise<Ver
   const verdicts = await Promise.all(
     texts.map(async (text) => (await unlessTooLong(() => one(text))) ?? worst(model, text, one)),
   );
-  return verdicts.reduce((a, b) => worse(a, b), verdicts[0] ?? NOTHING);
+  return verdicts.length === 0 ? NOTHING : verdicts.reduce((a, b) => worse(a, b));
 }
 
 /** The last message by itself, so that a long history does not drown it; what came before it. */

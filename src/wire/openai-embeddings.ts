@@ -1,4 +1,4 @@
-/** POST /v1/embeddings: OpenAI's request and reply, with `normalize` and `input_type` beside them. */
+/** POST /v1/embeddings: OpenAI's request and reply, and `normalize` and `input_type` beside. */
 import { z } from 'zod';
 import {
   booleanField,

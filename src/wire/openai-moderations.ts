@@ -1,4 +1,4 @@
-/** POST /v1/moderations: OpenAI's request and reply, with the categories of the model that judges. */
+/** POST /v1/moderations: OpenAI's request and reply, with the categories of the model itself. */
 import { z } from 'zod';
 import {
   deadlineField,

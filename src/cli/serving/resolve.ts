@@ -11,10 +11,11 @@ import { inspectGguf } from '../../model/gguf.ts';
 import { SPECIAL_TOKEN_LISTS, specialTokensOf } from '../../model/gguf-specials.ts';
 import { parseReference } from '../../model/reference.ts';
 import { type EnsureOptions, ensureModel, type ResolvedModel } from '../../model/registry.ts';
+import { isGuardFamily } from '../../node/guard-profiles.ts';
 import type { ServedModel } from '../../node/node.ts';
 import { ENCODE_LIMITS, type EngineSpec, type HostSpec } from '../../wire/host.ts';
 import type { SamplingDefaults } from '../../wire/model-info.ts';
-import { purposeOf } from './role.ts';
+import { purposeAs, purposeOf } from './role.ts';
 import { parseSimReference, SIM_PREFIX } from './sim-reference.ts';
 
 /** Context of the simulated engine, which has no limit of its own. */
@@ -51,19 +52,22 @@ export async function resolveModels(
 
 function simulated(model: ModelConfig): ServedModel {
   const sim = parseSimReference(model.model, model.stepTokensMax);
+  const role = model.class === 'embed' || model.class === 'rerank' ? 'encode' : 'generate';
+  const purpose = { class: model.class ?? 'chat', role } as const;
   return {
     id: model.id ?? 'sim',
     aliases: model.aliases,
     description: 'simulated engine: its words are random',
     synthetic: true,
     ...behaviourOf(model, {}),
+    class: purpose.class,
     chatTemplate: templateOf(model),
     specials: [],
     spec: hostSpec(model, {
       id: model.id ?? 'sim',
       contextTokens: model.contextTokens ?? SIM_CONTEXT_TOKENS,
       engine: { kind: 'sim', sim },
-      role: 'generate',
+      role: purpose.role,
     }),
   };
 }
@@ -74,7 +78,6 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<Served
   const header = await inspectGguf(path, { wholeLists: SPECIAL_TOKEN_LISTS });
   const geometry = geometryOf(header);
   const { contextTokens: trained } = geometry;
-  const purpose = purposeOf(geometry, header);
   const { contextTokens: asked } = model;
   if (asked !== null && asked > trained) {
     throw new PlenumError(
@@ -84,6 +87,10 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<Served
     );
   }
   const id = model.id ?? (model.model === STARTER ? STARTER : found.id);
+  const own = purposeOf(geometry, header);
+  const traits = { id, description: found.description, template: null };
+  const judge = own.class === 'chat' && isGuardFamily(traits) ? 'guard' : null;
+  const purpose = purposeAs(model.class ?? judge, own, id);
   const contextTokens = asked ?? purpose.contextTokensDefault;
   const engine: EngineSpec = {
     kind: 'llama',
@@ -91,6 +98,7 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<Served
     threads: model.threads,
     gpuLayers: model.gpuLayers,
     cacheType: model.cacheType,
+    kvLayout: model.kvLayout,
     stepTokensMax: model.stepTokensMax,
   };
   return {
@@ -106,16 +114,13 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<Served
   };
 }
 
-type Behaviour = Pick<
-  ServedModel,
-  'class' | 'inputPrefixes' | 'samplingDefaults' | 'guard' | 'judging'
->;
+type Behaviour = Pick<ServedModel, 'inputPrefixes' | 'samplingDefaults' | 'guard' | 'judging'>;
 
 /** What the configuration says of requests; its sampling goes before what is recommended. */
 function behaviourOf(model: ModelConfig, recommended: SamplingDefaults): Behaviour {
   const { inputPrefixes, guard, judging } = model;
   const samplingDefaults = { ...recommended, ...model.samplingDefaults };
-  return { class: 'chat', inputPrefixes, samplingDefaults, guard, judging };
+  return { inputPrefixes, samplingDefaults, guard, judging };
 }
 
 /** Of a model of the catalogue, by its card; nothing for random words. */

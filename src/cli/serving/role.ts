@@ -2,6 +2,7 @@
  * What a model file is for, read from its header: text, or vectors, and then of which kind. The
  * engine decides the same from the same keys when it loads.
  */
+import { PlenumError } from '../../base/errors.ts';
 import type { ModelGeometry } from '../../model/geometry.ts';
 import { type GgufHeader, metadataList } from '../../model/gguf.ts';
 import type { HostSpec } from '../../wire/host.ts';
@@ -40,6 +41,26 @@ export function purposeOf(geometry: ModelGeometry, header: GgufHeader): Purpose 
     role: 'encode',
     contextTokensDefault,
   };
+}
+
+/**
+ * What the configuration says it is for, where it may: a model that generates can judge or give
+ * vectors, one made for vectors cannot generate. Throws PlenumError `config_invalid`.
+ */
+export function purposeAs(asked: ModelClass | null, found: Purpose, id: string): Purpose {
+  if (asked === null || asked === found.class) return found;
+  if (found.role === 'generate') {
+    if (asked === 'guard') return { ...found, class: asked };
+    if (asked === 'embed') return { ...found, class: asked, role: 'encode' };
+  }
+  if (found.role === 'encode' && found.class !== 'embed' && asked !== 'chat' && asked !== 'embed') {
+    return { ...found, class: asked };
+  }
+  const kind =
+    found.role === 'encode' ? `gives vectors for class ${found.class}` : 'generates text';
+  throw new PlenumError('config_invalid', `${id} ${kind} and cannot serve as class ${asked}`, {
+    param: 'class',
+  });
 }
 
 const labelsOf = (header: GgufHeader, arch: string): readonly unknown[] =>
