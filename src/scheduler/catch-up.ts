@@ -24,6 +24,11 @@ export interface CatchUpTerms {
  * autoTargetMs for when prompts are the many).
  */
 export const AUTO_STEP_FACTOR = 1.8;
+/**
+ * A waiting prompt counts as so many streams when time is shared by heads. 3 is the most at which
+ * one prompt beside four streams still leaves them within AUTO_STEP_FACTOR.
+ */
+const PROMPT_WEIGHT = 3;
 /** While nothing decodes a step may take this long: what bounds cancellation and a newcomer's wait. */
 export const CATCH_UP_STEP_MS_MAX = 500;
 /** When the time is too short for a single token of the oldest, a step takes this many all the same. */
@@ -69,7 +74,7 @@ export function autoTargetMs(load: {
 }): number {
   const { decodeMs, streams, behind } = load;
   const floorMs = AUTO_STEP_FACTOR * decodeMs;
-  const sharedMs = decodeMs * (1 + behind / Math.max(1, streams));
+  const sharedMs = decodeMs * (1 + (PROMPT_WEIGHT * behind) / Math.max(1, streams));
   return Math.max(floorMs, Math.min(sharedMs, CATCH_UP_STEP_MS_MAX));
 }
 
