@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest';
 import { chatResponseSchema } from '../wire/openai-chat.ts';
 import type { ClientRequest } from './backend.ts';
+import { FixtureBackend, fixtureModel } from './fixture-backend.ts';
 import { fixtureServer } from './fixture-server.ts';
 
 const messages = [{ role: 'user', content: 'hi' }];
@@ -69,6 +70,28 @@ test('defaults are the ones of OpenAI and what it lacks is neutral', async () =>
       ignoreEos: false,
       logprobs: null,
     },
+  });
+});
+
+test('what a request leaves open is the model’s default, then OpenAI’s', async () => {
+  const samplingDefaults = { temperature: 0.2, topP: 0.9, topK: 40, minP: 0.1, repeatPenalty: 1.1 };
+  const models = [{ ...fixtureModel('m'), samplingDefaults }];
+  const server = fixtureServer({ backend: new FixtureBackend({ models }) });
+  await server.post(CHAT, { messages });
+  await server.post(CHAT, { messages, temperature: 1, top_k: 0, repeat_penalty: 1 });
+  await server.post('/v1/completions', { prompt: 'x', top_p: 1 });
+  expect(server.backend.generations.map(({ request }) => request.sampling)).toMatchObject([
+    { ...samplingDefaults, frequencyPenalty: 0 },
+    { temperature: 1, topP: 0.9, topK: 0, minP: 0.1, repeatPenalty: 1 },
+    { ...samplingDefaults, topP: 1 },
+  ]);
+  const { meta } = (await server.get('/v1/models')).json().data[0];
+  expect(meta.sampling).toEqual({
+    temperature: 0.2,
+    top_p: 0.9,
+    top_k: 40,
+    min_p: 0.1,
+    repeat_penalty: 1.1,
   });
 });
 

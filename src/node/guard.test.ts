@@ -154,7 +154,7 @@ describe('other families', () => {
     expect(own.prompts.every((prompt) => prompt.endsWith('<user>x<a>'))).toBe(true);
     const other = fake({ id: 'shieldgemma-2b', template: 'none', says });
     await judgeWith(other.model, input('x'), false);
-    expect(other.prompts[0]).toContain('Is the policy broken?');
+    expect(other.prompts[0]).toContain('break the policy?');
   });
 
   test('any model: spellings of one answer are added up', async () => {

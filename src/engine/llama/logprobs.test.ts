@@ -35,6 +35,17 @@ describe('scoreRow', () => {
     );
   });
 
+  it('lists watched tokens after the likeliest, each once', () => {
+    const row = Float32Array.of(0, 3, 1, 2);
+    const scan = new RowScan(row.length);
+    const { top } = scoreRow(scan, row, { token: 1, top: 2, watch: [0, 3, 2] });
+    expect(top.map(({ token }) => token)).toEqual([1, 3, 0, 2]);
+    const all = naive(row, row.length);
+    for (const { token, logprob } of top) {
+      expect(logprob).toBeCloseTo(all.find((one) => one.token === token)?.logprob ?? 0, 6);
+    }
+  });
+
   it('gives minus infinity to what cannot happen', () => {
     const row = Float32Array.of(0, Number.NEGATIVE_INFINITY, 0);
     const scan = new RowScan(3);
