@@ -64,8 +64,14 @@ export class EncodeHost {
   #idleWaiters: (() => void)[] = [];
 
   constructor(options: EncodeHostOptions) {
-    this.#options = options;
-    this.#queue = new EncodeQueue(options.limits);
+    const { batchTokensMax, batchInputsMax } = options.encoder.facts;
+    const limits = {
+      ...options.limits,
+      batchTokensMax: Math.min(options.limits.batchTokensMax, batchTokensMax),
+      batchInputsMax: Math.min(options.limits.batchInputsMax, batchInputsMax),
+    };
+    this.#options = { ...options, limits };
+    this.#queue = new EncodeQueue(limits);
   }
 
   /** Milliseconds that the batch in flight has been computing; 0 between batches. */

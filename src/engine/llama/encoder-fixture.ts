@@ -24,14 +24,22 @@ export interface Head {
 
 /** BERT with a classification head: `labels` makes it a classifier, none a reranker. */
 export function writeTinyBert(path: string, labels: readonly string[]): Promise<void> {
+  return writeBert(path, { shape: 'tiny-bert', labels });
+}
+
+/** The same in any synthetic shape of the BERT family. */
+export function writeBert(
+  path: string,
+  { shape, labels }: { readonly shape: string; readonly labels: readonly string[] },
+): Promise<void> {
   const metadata = new Map<string, EncodableValue>([
     ['bert.pooling_type', { type: 'u32', value: POOLING_RANK }],
   ]);
   if (labels.length > 0) {
     metadata.set('bert.classifier.output_labels', { type: 'strings', values: labels });
   }
-  const shape = defined(shapeByName('tiny-bert'), 'shape');
-  return write(path, shape, { outputs: Math.max(1, labels.length), metadata });
+  const outputs = Math.max(1, labels.length);
+  return write(path, defined(shapeByName(shape), shape), { outputs, metadata });
 }
 
 export const RERANK_TEMPLATE =
@@ -57,7 +65,7 @@ export function writeTinyBertWith(
 }
 
 function write(path: string, shape: SynthShape, head: Head): Promise<void> {
-  const quant = defined(quantByName('f32'), 'quantisation');
+  const quant = defined(quantByName(shape.fixture ? 'f32' : 'f16'), 'quantisation');
   const vocabulary =
     shape.arch === 'bert' ? wordPieceVocabulary(shape.vocab) : bpeVocabulary(shape.vocab);
   const { firstTextToken } = vocabulary;
@@ -73,11 +81,12 @@ function write(path: string, shape: SynthShape, head: Head): Promise<void> {
   return writeGguf(path, metadata, tensors);
 }
 
-function filled({ name, dims, fill }: SynthTensor): TensorData {
+function filled({ name, dims, fill, type: { name: kind } }: SynthTensor): TensorData {
+  const type = kind === 'F16' ? 'F16' : 'F32';
   const count = dims.reduce((product, dim) => product * dim, 1);
-  if (fill.kind === 'values') return { name, dims, type: 'F32', values: fill.values };
+  if (fill.kind === 'values') return { name, dims, type, values: fill.values };
   const [mean, spread] = fill.kind === 'vector' ? [fill.mean, fill.spread] : [0, fill.std];
-  return { name, dims, type: 'F32', values: uniform(name, { count, mean, spread }) };
+  return { name, dims, type, values: uniform(name, { count, mean, spread }) };
 }
 
 function uniform(

@@ -24,6 +24,12 @@ import { Vocab } from './vocab.ts';
 const MATRYOSHKA_KEY = 'plenum.matryoshka_dimensions';
 /** Their graph ends in a softmax over the tokens `yes` and `no` (src/llama-graph.cpp). */
 const SOFTMAX_ARCHITECTURES: ReadonlySet<string> = new Set(['qwen3', 'qwen3vl']);
+/**
+ * Every token of a batch is masked against every other, also those of other inputs. Processor time
+ * per 1,000 tokens of a 22M model on one core, inputs of 64 tokens: 624 ms one by one, 564 in batches
+ * of 256, 591 of 512, 665 of 1,024, 772 of 2,048; inputs of 256: 598 one by one, 614 by two.
+ */
+const CPU_BATCH_TOKENS = 256;
 /** Least probability whose logarithm is taken: below it single precision has only zero. */
 const PROBABILITY_MIN = 1e-38;
 
@@ -211,7 +217,10 @@ function encoderFacts(
     vocabSize,
     trainedContextTokens: binding.modelTrainedContext(native.model),
     contextTokens: options.contextTokens,
-    batchTokensMax: options.batchTokensMax,
+    batchTokensMax:
+      native.gpuLayers > 0
+        ? options.batchTokensMax
+        : Math.min(options.batchTokensMax, CPU_BATCH_TOKENS),
     batchInputsMax: options.batchInputsMax,
     synthetic: readMeta(binding, native.model, SYNTHETIC_KEY) !== null,
     guess: guess(native),
