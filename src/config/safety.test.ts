@@ -1,6 +1,9 @@
 /** Guards, judging, prefixes and sampling in plenum.yaml. */
+import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ConfigFolder } from './fixture.ts';
+import { NO_FLAGS } from './layers.ts';
+import { loadConfig } from './load.ts';
 
 let folder: ConfigFolder;
 beforeEach(() => {
@@ -98,4 +101,13 @@ test.each([
 ])('guard %s is refused', (guard, words) => {
   const yaml = `models: [{model: 'sim:', id: a, guard: ${guard}}]`;
   expect(folder.complaints({ yaml }).join('\n')).toMatch(words);
+});
+
+test('examples/safety.yaml loads and guards its chat', () => {
+  const file = join(import.meta.dirname, '../../examples/safety.yaml');
+  const { config } = loadConfig({ flags: { ...NO_FLAGS, file }, env: {}, cwd: folder.cwd });
+  expect(config.models).toMatchObject([
+    { id: 'chat', guard: { model: 'judge', action: 'block' }, samplingDefaults: { topP: 0.9 } },
+    { id: 'judge', class: 'guard', guard: null },
+  ]);
 });

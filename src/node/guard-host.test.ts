@@ -1,6 +1,10 @@
-/** A guard on a real host process with the simulated engine: what the watched tokens come back as. */
+/** Guards on real host processes: watched tokens of the simulated engine, labels of a classifier. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../base/clock.ts';
+import { writeTinyBert } from '../engine/llama/encoder-fixture.ts';
 import { ENCODE_LIMITS } from '../wire/host.ts';
 import { NO_PREFIXES } from '../wire/model-info.ts';
 import { Node, type ServedModel } from './node.ts';
@@ -45,26 +49,51 @@ const model: ServedModel = {
   },
 };
 
+/** A classifier of random weights. */
+function classifier(path: string): ServedModel {
+  const engine = { kind: 'llama', path, threads: 1, gpuLayers: 0 } as const;
+  return {
+    ...model,
+    id: 'labels',
+    spec: {
+      ...model.spec,
+      modelId: 'labels',
+      role: 'encode',
+      contextTokens: 128,
+      engine: { ...engine, cacheType: 'f16', stepTokensMax: 128 },
+    },
+  };
+}
+
 let node: Node;
+let folder: string;
 beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'plenum-guard-'));
+  const path = join(folder, 'labels.gguf');
+  await writeTinyBert(path, ['safe', 'toxic', 'spam']);
   await new Promise<void>((resolve, reject) => {
+    let waiting = 2;
     node = new Node({
-      models: [model],
+      models: [model, classifier(path)],
       clock: systemClock,
       onChange: (_, change) => {
-        if (change.kind === 'ready') resolve();
+        if (change.kind === 'ready') waiting -= 1;
+        if (waiting === 0) resolve();
         if (change.kind === 'died') reject(new Error(change.error.message));
       },
     });
     node.start();
   });
-}, 30_000);
-afterAll(() => node.drain(1000));
+}, 60_000);
+afterAll(async () => {
+  await node.drain(1000);
+  await rm(folder, { recursive: true, force: true });
+});
 
-const judge = (content: string, signal = new AbortController().signal) =>
+const judge = (content: string, signal = new AbortController().signal, name = 'judge') =>
   node.judge({
     requestId: 'r',
-    model: 'judge',
+    model: name,
     subject: { kind: 'input', messages: [{ role: 'user', content }] },
     detail: true,
     deadlineMs: null,
@@ -83,6 +112,20 @@ test('a verdict is a probability, the same each time, of one generated token', a
 test('a text that is far too long is judged in parts', async () => {
   const verdict = await judge('some words '.repeat(2000));
   expect(verdict.promptTokens).toBeGreaterThan(4000);
+});
+
+test('a classifier’s labels are its categories, harmless ones left out', async () => {
+  const { signal } = new AbortController();
+  const verdict = await judge('what a lovely day', signal, 'labels');
+  expect(verdict.categories.map(({ name }) => name)).toEqual(['toxic', 'spam']);
+  const sum = verdict.categories.reduce((total, { score }) => total + score, 0);
+  expect(verdict.score).toBeCloseTo(sum, 6);
+  expect(verdict.score).toBeGreaterThan(0);
+  expect(verdict.score).toBeLessThan(1);
+  expect(verdict.promptTokens).toBeGreaterThan(3);
+  const long = await judge('several lovely days '.repeat(300), signal, 'labels');
+  expect(long.promptTokens).toBeGreaterThan(500);
+  expect(node.status()[1]?.model.encoder?.labels).toEqual(['safe', 'toxic', 'spam']);
 });
 
 test('an aborted judgement is rejected', async () => {

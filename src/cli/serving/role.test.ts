@@ -6,7 +6,7 @@ import { writeTinyBert, writeTinyJudge } from '../../engine/llama/encoder-fixtur
 import { geometryOf } from '../../model/geometry.ts';
 import { inspectGguf } from '../../model/gguf.ts';
 import { ensureSynthetic } from '../../model/synth.ts';
-import { type Purpose, purposeOf } from './role.ts';
+import { type Purpose, purposeAs, purposeOf } from './role.ts';
 
 let dir: string;
 beforeAll(async () => {
@@ -43,4 +43,28 @@ it('does not let the default context of a large vocabulary take gigabytes', asyn
   const header = await inspectGguf(await ensureSynthetic('tiny-bert', dir));
   const large = { ...geometryOf(header), vocab: 250_002, contextTokens: 8192 };
   expect(purposeOf(large, header).contextTokensDefault).toBe(512);
+});
+
+const purpose = (modelClass: Purpose['class'], role: Purpose['role']): Purpose => ({
+  class: modelClass,
+  role,
+  contextTokensDefault: 512,
+});
+
+it('may be said otherwise where the model can do it', () => {
+  const chat = purpose('chat', 'generate');
+  expect(purposeAs(null, chat, 'm')).toBe(chat);
+  expect(purposeAs('guard', chat, 'm')).toMatchObject({ class: 'guard', role: 'generate' });
+  expect(purposeAs('embed', chat, 'm')).toMatchObject({ class: 'embed', role: 'encode' });
+  const guard = purpose('guard', 'encode');
+  expect(purposeAs('rerank', guard, 'm')).toMatchObject({ class: 'rerank', role: 'encode' });
+});
+
+it.each([
+  ['rerank', purpose('chat', 'generate'), /m generates text and cannot serve as class rerank/],
+  ['chat', purpose('embed', 'encode'), /m gives vectors for class embed/],
+  ['guard', purpose('embed', 'encode'), /cannot serve as class guard/],
+  ['embed', purpose('rerank', 'encode'), /cannot serve as class embed/],
+] as const)('is not %s where the model cannot', (asked, found, words) => {
+  expect(() => purposeAs(asked, found, 'm')).toThrow(words);
 });
