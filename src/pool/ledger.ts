@@ -64,13 +64,18 @@ export class ByteLedger {
     return this.#reservations.has(model);
   }
 
-  /** Whether `need` would fit if `without` had left. */
-  fit(need: Reservation, without: ReadonlySet<string> = new Set()): Fit {
+  /** Whether `need` would fit if `without` had left and `promised` had come. */
+  fit(
+    need: Reservation,
+    without: ReadonlySet<string> = new Set(),
+    promised: readonly Reservation[] = [],
+  ): Fit {
     const used = (modelClass: ModelClass): number => {
       let sum = 0;
       for (const r of this.#reservations.values()) {
         if (r.class === modelClass && !without.has(r.model)) sum += r.bytes;
       }
+      for (const r of promised) if (r.class === modelClass) sum += r.bytes;
       return sum;
     };
     const otherClasses = MODEL_CLASSES.filter((c) => c !== need.class)
@@ -91,6 +96,7 @@ export class ByteLedger {
 
   /** Takes the bytes; an AssertionError when they do not fit or the model has some already. */
   reserve(need: Reservation): void {
+    assert(Number.isSafeInteger(need.bytes) && need.bytes >= 0, `${need.model}: ${need.bytes} B`);
     assert(!this.#reservations.has(need.model), `${need.model} has its bytes already`);
     assert(this.fit(need).fits, `${need.model} does not fit`);
     this.#reservations.set(need.model, need);
@@ -111,6 +117,10 @@ export class ByteLedger {
 
 /** What is wrong with floors; null when they fit. */
 export function floorsProblem(availableBytes: number, floors: Floors): string | null {
+  const odd = MODEL_CLASSES.find((c) => !(Number.isSafeInteger(floors[c]) && floors[c] >= 0));
+  if (odd !== undefined) {
+    return `the floor of ${odd} is ${floors[odd]} bytes; a floor is a whole number of bytes, 0 or more`;
+  }
   const sum = MODEL_CLASSES.reduce((total, c) => total + floors[c], 0);
   if (sum <= availableBytes) return null;
   const parts = MODEL_CLASSES.filter((c) => floors[c] > 0).map(
@@ -122,7 +132,7 @@ export function floorsProblem(availableBytes: number, floors: Floors): string | 
   );
 }
 
-/** `12.1 GB of 16 GB: 8 GB needed + 3 GB chat + 1.1 GB kept for embed`: the sum in words. */
+/** `8.00 GB for a + 9.00 GB of chat models = 17.0 GB is 1.00 GB more than the pool of 16.0 GB`. */
 export function explainFit(fit: Fit, need: Reservation): string {
   const terms = [`${formatBytes(need.bytes)} for ${need.model}`];
   if (fit.ownClassBytes > 0)
@@ -134,7 +144,9 @@ export function explainFit(fit: Fit, need: Reservation): string {
         : `${formatBytes(usedBytes)} of ${c} models`,
     );
   }
-  const sum = fit.availableBytes + fit.shortBytes;
-  const verdict = fit.fits ? 'fits into' : `is ${formatBytes(fit.shortBytes)} more than`;
-  return `${terms.join(' + ')}${fit.fits ? '' : ` = ${formatBytes(sum)}`} ${verdict} the pool of ${formatBytes(fit.availableBytes)}`;
+  const parts = terms.join(' + ');
+  const pool = `the pool of ${formatBytes(fit.availableBytes)}`;
+  if (fit.fits) return `${parts} fits into ${pool}`;
+  const sum = terms.length === 1 ? '' : ` = ${formatBytes(fit.availableBytes + fit.shortBytes)}`;
+  return `${parts}${sum} is ${formatBytes(fit.shortBytes)} more than ${pool}`;
 }

@@ -8,11 +8,12 @@
  *                         └───────────died──────────────────────────────────────────┘
  *
  * Promises: the ledger never exceeds the pool; floors hold; nothing that serves, is pinned or has a
- * higher priority than the newcomer is asked to leave.
+ * higher priority than the newcomer is asked to leave. Whoever was told `coming` has its room
+ * promised: what stays and what is still to come fit together, whatever the order of events.
  */
 import { assert, defined } from '../base/assert.ts';
 import type { ByteItem, ModelClass, ResidencyState } from '../wire/pool.ts';
-import { ByteLedger, type Fit, type Floors } from './ledger.ts';
+import { ByteLedger, type Fit, type Floors, type Reservation } from './ledger.ts';
 
 export interface Declaration {
   readonly model: string;
@@ -34,7 +35,10 @@ export type Wish =
   | { readonly kind: 'resident' }
   /** It comes as soon as the actions are done; the caller waits for it. */
   | { readonly kind: 'coming'; readonly leaving: readonly string[] }
-  /** It cannot come; `fit` is the sum with everything gone that may be asked to go. */
+  /**
+   * It cannot come; `fit` is the sum with everything gone that may be asked to go, and the
+   * blockers are those whose bytes are in that sum. None means that floors or its own size forbid it.
+   */
   | { readonly kind: 'refused'; readonly fit: Fit; readonly blockers: readonly Blocker[] }
   /** Admission is paused, for memory pressure. */
   | { readonly kind: 'paused'; readonly reason: string };
@@ -42,6 +46,7 @@ export type Wish =
 export interface Blocker {
   readonly model: string;
   readonly bytes: number;
+  /** `loading`: it loads, or waits for the room that it was promised. */
   readonly because: 'serving' | 'pinned' | 'priority' | 'loading';
 }
 
@@ -50,15 +55,26 @@ interface Member extends Declaration {
   state: ResidencyState;
   pin: boolean;
   inUse: number;
+  /** Requests of hosts that died, whose `release` is still to come. */
+  orphans: number;
   usedAt: number;
   /** Comes back as soon as there is room: it was wanted while something had to leave. */
   wanted: boolean;
+  /** Its place among those who wait, in order of wanting. */
+  turn: number;
 }
+
+const reservationOf = (m: Member): Reservation => ({
+  model: m.model,
+  class: m.class,
+  bytes: m.bytes,
+});
 
 export class Residency {
   readonly ledger: ByteLedger;
   readonly #members = new Map<string, Member>();
   #pausedBy: string | null = null;
+  #turns = 0;
 
   constructor(availableBytes: number, floors: Floors) {
     this.ledger = new ByteLedger(availableBytes, floors);
@@ -76,8 +92,10 @@ export class Residency {
       state: 'unloaded',
       pin: declaration.pinned,
       inUse: 0,
+      orphans: 0,
       usedAt: now,
       wanted: false,
+      turn: 0,
     });
   }
 
@@ -122,9 +140,11 @@ export class Residency {
     if (this.#pausedBy !== null) {
       return { wish: { kind: 'paused', reason: this.#pausedBy }, actions: [] };
     }
-    const victims = m.state === 'unloading' ? [] : this.#victims(m);
+    const victims = this.#victims(m);
     if (victims === null) return { wish: this.#refusal(m), actions: [] };
     m.wanted = true;
+    this.#turns += 1;
+    m.turn = this.#turns;
     for (const victim of victims) victim.state = 'unloading';
     const unloads = victims.map((v): Action => ({ kind: 'unload', model: v.model }));
     const leaving = victims.map((v) => v.model);
@@ -139,11 +159,13 @@ export class Residency {
     m.usedAt = now;
   }
 
-  /** The request is over. */
+  /** The request is over: called once for each `acquire`, also when its host died meanwhile. */
   release(model: string, now: number): void {
     const m = this.#member(model);
-    // Its host may have died meanwhile, which ended all its requests.
-    if (m.inUse > 0) m.inUse -= 1;
+    assert(m.orphans + m.inUse > 0, `${model} is released more often than acquired`);
+    // The dead are counted off first, so that a late one never hides a request of the next host.
+    if (m.orphans > 0) m.orphans -= 1;
+    else m.inUse -= 1;
     m.usedAt = now;
   }
 
@@ -160,18 +182,21 @@ export class Residency {
     assert(m.state !== 'unloaded', `${model} is gone twice`);
     this.ledger.release(model);
     m.state = 'unloaded';
+    m.orphans += m.inUse;
     m.inUse = 0;
     return this.#advance();
   }
 
-  /** An operator wants it out. Refused, with the reason, while it serves. */
+  /**
+   * An operator wants it out, or not to come any more. Refused, with the reason, while it loads,
+   * serves or is pinned.
+   */
   evict(model: string): { refused: Blocker | null; actions: Action[] } {
     const m = this.#member(model);
     m.wanted = false;
-    if (m.state !== 'resident') return { refused: null, actions: [] };
-    if (m.inUse > 0) {
-      return { refused: { model, bytes: m.bytes, because: 'serving' }, actions: [] };
-    }
+    if (m.state === 'unloaded' || m.state === 'unloading') return { refused: null, actions: [] };
+    const because = this.#holds(m);
+    if (because !== null) return { refused: { model, bytes: m.bytes, because }, actions: [] };
     m.state = 'unloading';
     return { refused: null, actions: [{ kind: 'unload', model }] };
   }
@@ -180,7 +205,7 @@ export class Residency {
   tick(now: number): Action[] {
     const actions: Action[] = [];
     for (const m of this.#members.values()) {
-      if (m.state !== 'resident' || m.pin || m.inUse > 0 || m.ttlMs === null) continue;
+      if (m.state !== 'resident' || this.#holds(m) !== null || m.ttlMs === null) continue;
       if (now - m.usedAt < m.ttlMs) continue;
       m.state = 'unloading';
       actions.push({ kind: 'unload', model: m.model });
@@ -193,6 +218,10 @@ export class Residency {
     for (const m of this.#members.values()) {
       assert(this.ledger.has(m.model) === (m.state !== 'unloaded'), `${m.model} is ${m.state}`);
       assert(m.inUse === 0 || m.state === 'resident', `${m.model} serves while ${m.state}`);
+      assert(!m.wanted || m.state === 'unloaded' || m.state === 'unloading', `${m.model} waits`);
+      if (!m.wanted) continue;
+      const { fits } = this.ledger.fit(reservationOf(m), this.#leaving(), this.#promised(m));
+      assert(fits, `${m.model} was promised room that is not there`);
     }
   }
 
@@ -202,9 +231,9 @@ export class Residency {
     if (this.#pausedBy !== null) return actions;
     const waiting = [...this.#members.values()]
       .filter((m) => m.wanted && m.state === 'unloaded')
-      .sort((a, b) => b.priority - a.priority);
+      .sort((a, b) => b.priority - a.priority || a.turn - b.turn);
     for (const m of waiting) {
-      const need = { model: m.model, class: m.class, bytes: m.bytes };
+      const need = reservationOf(m);
       if (!this.ledger.fit(need).fits) continue;
       this.ledger.reserve(need);
       m.state = 'loading';
@@ -215,60 +244,78 @@ export class Residency {
   }
 
   /**
-   * The fewest least recently used idle models whose leaving makes room, counting what leaves
-   * already; null when even all of them are not enough.
+   * Idle models whose leaving makes room, the lowest priority and the least recently used first,
+   * none to spare, counting what leaves already and what is promised to others; null when even all
+   * of them are not enough.
    */
   #victims(m: Member): Member[] | null {
-    const need = { model: m.model, class: m.class, bytes: m.bytes + this.#promisedBytes(m) };
-    const without = new Set<string>();
-    for (const other of this.#members.values()) {
-      if (other.state === 'unloading') without.add(other.model);
-    }
+    const need = reservationOf(m);
+    const promised = this.#promised(m);
+    const without = this.#leaving();
+    const fits = (): boolean => this.ledger.fit(need, without, promised).fits;
     const victims: Member[] = [];
     const candidates = [...this.#members.values()]
-      .filter((other) => this.#blocker(other, m) === null && other.state === 'resident')
+      .filter((other) => other.state === 'resident' && this.#blocker(other, m) === null)
       .sort((a, b) => a.priority - b.priority || a.usedAt - b.usedAt);
     for (const candidate of candidates) {
-      if (this.ledger.fit(need, without).fits) break;
+      if (fits()) break;
       without.add(candidate.model);
       victims.push(candidate);
     }
-    if (!this.ledger.fit(need, without).fits) return null;
-    return victims.filter((victim) => {
+    if (!fits()) return null;
+    // Spared from the most valuable down.
+    for (const victim of [...victims].reverse()) {
       without.delete(victim.model);
-      const spare = this.ledger.fit(need, without).fits;
-      if (!spare) without.add(victim.model);
-      return !spare;
-    });
+      if (!fits()) without.add(victim.model);
+    }
+    return victims.filter((victim) => without.has(victim.model));
   }
 
-  /** Bytes of models that are wanted already and will be loaded when there is room. */
-  #promisedBytes(except: Member): number {
-    let sum = 0;
-    for (const m of this.#members.values()) if (m.wanted && m !== except) sum += m.bytes;
-    return sum;
+  #leaving(): Set<string> {
+    const leaving = new Set<string>();
+    for (const m of this.#members.values()) if (m.state === 'unloading') leaving.add(m.model);
+    return leaving;
   }
 
-  /** Why `other` cannot be asked to leave for `m`; null when it can. */
+  /** What will be loaded when there is room: models that are wanted already. */
+  #promised(except: Member): Reservation[] {
+    const promised: Reservation[] = [];
+    for (const m of this.#members.values()) {
+      if (m.wanted && m !== except) promised.push(reservationOf(m));
+    }
+    return promised;
+  }
+
+  /** Why a model stays, whoever asks; null when it is idle. */
+  #holds(m: Member): Blocker['because'] | null {
+    if (m.state === 'loading') return 'loading';
+    if (m.inUse > 0) return 'serving';
+    return m.pin ? 'pinned' : null;
+  }
+
+  /** Why the bytes of `other` are not to be had for `m`; null when they are. */
   #blocker(other: Member, m: Member): Blocker['because'] | null {
-    if (other === m || other.state === 'unloaded' || other.state === 'unloading') return null;
-    if (other.state === 'loading') return 'loading';
-    if (other.inUse > 0) return 'serving';
-    if (other.pin) return 'pinned';
-    return other.priority > m.priority ? 'priority' : null;
+    if (other === m) return null;
+    if (other.wanted) return 'loading';
+    if (other.state === 'unloaded' || other.state === 'unloading') return null;
+    return this.#holds(other) ?? (other.priority > m.priority ? 'priority' : null);
   }
 
   #refusal(m: Member): Wish {
-    const without = new Set<string>();
-    const blockers: Blocker[] = [];
+    const without = this.#leaving();
+    const stays: { other: Member; because: Blocker['because'] }[] = [];
     for (const other of this.#members.values()) {
-      if (other === m || other.state === 'unloaded') continue;
       const because = this.#blocker(other, m);
-      if (because === null) without.add(other.model);
-      else blockers.push({ model: other.model, bytes: other.bytes, because });
+      if (because !== null) stays.push({ other, because });
+      else without.add(other.model);
     }
-    const need = { model: m.model, class: m.class, bytes: m.bytes };
-    return { kind: 'refused', fit: this.ledger.fit(need, without), blockers };
+    const fit = this.ledger.fit(reservationOf(m), without, this.#promised(m));
+    // A class within its floor takes nothing that the newcomer could have.
+    const beyond = fit.otherClasses.filter((c) => c.usedBytes > c.floorBytes).map((c) => c.class);
+    const blockers = stays
+      .filter(({ other }) => other.class === m.class || beyond.includes(other.class))
+      .map(({ other, because }): Blocker => ({ model: other.model, bytes: other.bytes, because }));
+    return { kind: 'refused', fit, blockers };
   }
 
   #member(model: string): Member {
