@@ -2,8 +2,8 @@
  * The byte ledger: what each resident model has reserved of the one pool, and what each class is
  * guaranteed. Pure arithmetic; it loads nothing and measures nothing.
  *
- * A floor is memory of a class that no other class can take, used or not. So a model of class c fits
- * when   used(c) + need + Σ over other classes of max(used, floor)  ≤  available.
+ * A floor is memory of a class that no other class can take, used or not. So a model of class c
+ * fits when   used(c) + need + Σ over other classes of max(used, floor)  ≤  available.
  */
 import { assert } from '../base/assert.ts';
 import { formatBytes } from '../base/units.ts';
@@ -119,7 +119,8 @@ export class ByteLedger {
 export function floorsProblem(availableBytes: number, floors: Floors): string | null {
   const odd = MODEL_CLASSES.find((c) => !(Number.isSafeInteger(floors[c]) && floors[c] >= 0));
   if (odd !== undefined) {
-    return `the floor of ${odd} is ${floors[odd]} bytes; a floor is a whole number of bytes, 0 or more`;
+    const rule = 'a floor is a whole number of bytes, 0 or more';
+    return `the floor of ${odd} is ${floors[odd]} bytes; ${rule}`;
   }
   const sum = MODEL_CLASSES.reduce((total, c) => total + floors[c], 0);
   if (sum <= availableBytes) return null;

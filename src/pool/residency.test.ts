@@ -1,4 +1,4 @@
-/** Residency, case by case. What holds over all orders of events is in residency.property.test.ts. */
+/** Residency, case by case; what holds in any order of events is in residency.property.test.ts. */
 import { describe, expect, it } from 'vitest';
 import { explainFit, type Floors, NO_FLOORS } from './ledger.ts';
 import { type Declaration, Residency } from './residency.ts';
@@ -56,8 +56,7 @@ describe('room for a newcomer', () => {
   it('is made by the least recently used', () => {
     const r = pool({ a: { bytes: 30 }, b: { bytes: 30 }, c: { bytes: 30 }, d: { bytes: 30 } });
     bring(r, 'a', 'b', 'c');
-    r.acquire('a', 10);
-    r.release('a', 11);
+    r.release(r.acquire('a', 10), 11);
     expect(r.want('d', 12).actions).toEqual([unload('b')]);
   });
 
@@ -89,7 +88,7 @@ describe('room for a newcomer', () => {
 });
 
 describe('who is not asked to leave', () => {
-  it('serves, is pinned, loads or has a higher priority: the refusal names each with the sum', () => {
+  it('serves, loads, is pinned or has a higher priority: a refusal names each', () => {
     const r = pool({
       serving: { bytes: 20 },
       pinned: { bytes: 20, pinned: true },
@@ -140,16 +139,16 @@ describe('who is not asked to leave', () => {
   it('a request that ends on a dead host does not hide one on the next host', () => {
     const r = pool({ a: { bytes: 60 }, b: { bytes: 60 } });
     bring(r, 'a');
-    r.acquire('a', 1);
+    const orphan = r.acquire('a', 1);
     expect(r.gone('a')).toEqual([]);
     bring(r, 'a');
-    r.acquire('a', 2);
-    r.release('a', 3);
+    const use = r.acquire('a', 2);
+    r.release(orphan, 3);
     expect(r.view('a').inUse).toBe(1);
     expect(r.want('b', 4).wish.kind).toBe('refused');
-    r.release('a', 5);
+    r.release(use, 5);
     expect(r.want('b', 6).wish.kind).toBe('coming');
-    expect(() => r.release('a', 7)).toThrow('released more often than acquired');
+    expect(() => r.release(use, 7)).toThrow('released more often than acquired');
   });
 });
 
@@ -232,10 +231,10 @@ describe('leaving by itself', () => {
       c: { bytes: 10 },
     });
     bring(r, 'a', 'b', 'c');
-    r.acquire('a', 50);
+    const use = r.acquire('a', 50);
     r.pin('b', true);
     expect(r.tick(1000)).toEqual([]);
-    r.release('a', 1000);
+    r.release(use, 1000);
     r.pin('b', false);
     expect(r.tick(1099)).toEqual([unload('b')]);
     expect(r.tick(1100)).toEqual([unload('a')]);
@@ -253,9 +252,9 @@ describe('an operator', () => {
     });
     expect(r.evict('a')).toEqual(refusal('loading'));
     r.loaded('a', 1);
-    r.acquire('a', 1);
+    const use = r.acquire('a', 1);
     expect(r.evict('a')).toEqual(refusal('serving'));
-    r.release('a', 2);
+    r.release(use, 2);
     r.pin('a', true);
     expect(r.evict('a')).toEqual(refusal('pinned'));
     r.pin('a', false);

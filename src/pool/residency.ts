@@ -1,8 +1,8 @@
 /**
  * Which models are in memory: a pure state machine driven by events. It acts only through what it
- * returns; the driver (the node) performs the actions and reports back. The rule that keeps machines
- * alive: unload *before* load, and the bytes of an unloaded model count until its host is gone and
- * the operating system has been seen to have them back.
+ * returns; the driver (the node) performs the actions and reports back. The rule that keeps
+ * machines alive: unload *before* load, and the bytes of an unloaded model count until its host is
+ * gone and the operating system has been seen to have them back.
  *
  *   unloaded ──want──► loading ──loaded──► resident ──leave──► unloading ──gone──► unloaded
  *                         └───────────died──────────────────────────────────────────┘
@@ -37,7 +37,7 @@ export type Wish =
   | { readonly kind: 'coming'; readonly leaving: readonly string[] }
   /**
    * It cannot come; `fit` is the sum with everything gone that may be asked to go, and the
-   * blockers are those whose bytes are in that sum. None means that floors or its own size forbid it.
+   * blockers are those whose bytes are in that sum. None: floors or its own size forbid it.
    */
   | { readonly kind: 'refused'; readonly fit: Fit; readonly blockers: readonly Blocker[] }
   /** Admission is paused, for memory pressure. */
@@ -50,13 +50,19 @@ export interface Blocker {
   readonly because: 'serving' | 'pinned' | 'priority' | 'loading';
 }
 
+/** One request's hold on the host that it uses; void once that host is gone. */
+export interface Use {
+  readonly model: string;
+  readonly life: number;
+}
+
 interface Member extends Declaration {
   bytes: number;
   state: ResidencyState;
   pin: boolean;
   inUse: number;
-  /** Requests of hosts that died, whose `release` is still to come. */
-  orphans: number;
+  /** Which of its hosts, one after the other, this is. */
+  life: number;
   usedAt: number;
   /** Comes back as soon as there is room: it was wanted while something had to leave. */
   wanted: boolean;
@@ -92,7 +98,7 @@ export class Residency {
       state: 'unloaded',
       pin: declaration.pinned,
       inUse: 0,
-      orphans: 0,
+      life: 0,
       usedAt: now,
       wanted: false,
       turn: 0,
@@ -151,21 +157,22 @@ export class Residency {
     return { wish: { kind: 'coming', leaving }, actions: [...unloads, ...this.#advance()] };
   }
 
-  /** A request begins to use the model; it must be resident. */
-  acquire(model: string, now: number): void {
+  /** A request begins to use the model, which must be resident; `release` takes what it returns. */
+  acquire(model: string, now: number): Use {
     const m = this.#member(model);
     assert(m.state === 'resident', `${model} is used while it is ${m.state}`);
     m.inUse += 1;
     m.usedAt = now;
+    return { model, life: m.life };
   }
 
-  /** The request is over: called once for each `acquire`, also when its host died meanwhile. */
-  release(model: string, now: number): void {
-    const m = this.#member(model);
-    assert(m.orphans + m.inUse > 0, `${model} is released more often than acquired`);
-    // The dead are counted off first, so that a late one never hides a request of the next host.
-    if (m.orphans > 0) m.orphans -= 1;
-    else m.inUse -= 1;
+  /** The request is over. */
+  release(use: Use, now: number): void {
+    const m = this.#member(use.model);
+    // Its host died, which ended it; it must not hide a request of the next host.
+    if (use.life !== m.life) return;
+    assert(m.inUse > 0, `${m.model} is released more often than acquired`);
+    m.inUse -= 1;
     m.usedAt = now;
   }
 
@@ -182,8 +189,8 @@ export class Residency {
     assert(m.state !== 'unloaded', `${model} is gone twice`);
     this.ledger.release(model);
     m.state = 'unloaded';
-    m.orphans += m.inUse;
     m.inUse = 0;
+    m.life += 1;
     return this.#advance();
   }
 
