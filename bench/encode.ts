@@ -48,8 +48,8 @@ const CLOCK_TICKS_PER_SECOND = 100;
 /** Each is one token of the vocabularies of BERT. */
 const WORDS = (
   'time water people city house music river paper stone light night morning winter summer garden ' +
-  'window table school church market king queen army ship train road bridge forest mountain island ' +
-  'family brother sister mother father friend story letter book song dance game play work trade'
+  'window table school church market king queen army ship train road bridge forest mountain ' +
+  'island family brother sister mother father friend story letter book song dance game play work'
 ).split(' ');
 
 interface Rate {

@@ -21,6 +21,7 @@ const REFERENCE = new URL('embedder-reference.json', import.meta.url);
 const { sentences }: Reference = JSON.parse(readFileSync(REFERENCE, 'utf8'));
 const path = await embedderPath();
 
+// Where no package index is reached there is no such model; embedder.ts has said so.
 describe.skipIf(path === null)('a real sentence encoder', () => {
   let encoder: Encoder;
   beforeAll(async () => {

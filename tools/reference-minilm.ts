@@ -1,7 +1,7 @@
 /**
  * Reference vectors of a BERT sentence encoder, computed apart from the engine: its own WordPiece
- * tokeniser and a forward pass in double precision over the published safetensors. Slow and plain on
- * purpose. `node tools/reference-minilm.ts FOLDER > test/embedder-reference.json`
+ * tokeniser and a forward pass in double precision over the published safetensors. Slow and plain
+ * on purpose. `node tools/reference-minilm.ts FOLDER > test/embedder-reference.json`
  * Follows the papers (Devlin et al. 2018; Reimers and Gurevych 2019) and the model's config.json.
  */
 import { readFileSync } from 'node:fs';
@@ -43,8 +43,8 @@ function main(folder: string): void {
     return { text, tokens, vector };
   });
   const note =
-    'Mean of the token vectors of sentence-transformers/all-MiniLM-L6-v2, not normalised; made by ' +
-    'tools/reference-minilm.ts, apart from the engine.';
+    'Mean of the token vectors of sentence-transformers/all-MiniLM-L6-v2, not normalised; made ' +
+    'by tools/reference-minilm.ts, apart from the engine.';
   process.stdout.write(`${JSON.stringify({ note, sentences })}\n`);
 }
 

@@ -92,9 +92,9 @@ export class EncodeHost {
   }
 
   /**
-   * `key` names the request for `cancel`. Rejects with PlenumError: wrong_endpoint, invalid_request,
-   * context_length_exceeded, queue_full, wait_expired, deadline_exceeded, client_closed, draining,
-   * engine_failed.
+   * `key` names the request for `cancel`. Rejects with PlenumError: wrong_endpoint,
+   * invalid_request, context_length_exceeded, queue_full, wait_expired, deadline_exceeded,
+   * client_closed, draining, engine_failed.
    */
   encode(key: EncodeKey, request: EncodeRequest): Promise<EncodeReply> {
     assert(!this.#calls.has(key), `request ${key} came twice`);

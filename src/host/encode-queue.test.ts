@@ -1,3 +1,4 @@
+/** Which inputs form a batch: the cases by hand, then whatever arrives. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { defined } from '../base/assert.ts';

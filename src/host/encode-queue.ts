@@ -5,8 +5,9 @@
  *
  *   rotation  A(1999 left) B(1) C(40)   batch  A₁ B₁ C₁ A₂ C₂ A₃ …   rotation after  A C
  *
- * What did not fit into a batch stands first for the next, so a request with n others before it is in
- * the batch after n at the latest. Inputs have no effect on each other's vectors: only time is shared.
+ * What did not fit into a batch stands first for the next, so a request with n others before it is
+ * in the batch after n at the latest. Inputs have no effect on each other's vectors: only time is
+ * shared.
  */
 import { assert } from '../base/assert.ts';
 import type { EncodeTask } from '../wire/encode.ts';
@@ -92,8 +93,8 @@ export class EncodeQueue {
   }
 
   /**
-   * Takes the next batch, all of one task; null when nothing waits. It has one input, and more while
-   * `within` agrees with what they come to.
+   * Takes the next batch, all of one task; null when nothing waits. It has one input, and more
+   * while `within` agrees with what they come to.
    */
   take(within: (shape: BatchShape) => boolean = () => true): EncodeBatch | null {
     const [head] = this.#rotation;

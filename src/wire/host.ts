@@ -42,9 +42,10 @@ export interface EncodeLimits {
 }
 
 /**
- * Batches: on a CPU nothing is gained past a few hundred tokens, and every token of a batch reserves
- * a row of the vocabulary in the library's output buffer. 2,048 inputs are the most that OpenAI's
- * endpoint takes in one request; twice as many are let in, so that one such request is no wall.
+ * Batches: on a CPU nothing is gained past a few hundred tokens, and every token of a batch
+ * reserves a row of the vocabulary in the library's output buffer. 2,048 inputs are the most that
+ * OpenAI's endpoint takes in one request; twice as many are let in, so that one such request is no
+ * wall.
  */
 export const ENCODE_LIMITS: EncodeLimits = {
   batchTokensMax: 512,
@@ -86,7 +87,7 @@ export interface SimSpec {
 }
 
 export interface SimFaults {
-  /** The step (counted from 1) at which the process aborts, the step fails, or hangs; null = never. */
+  /** The step (from 1) at which the process aborts, the step fails, or hangs; null = never. */
   readonly crashAtStep: number | null;
   readonly failAtStep: number | null;
   readonly hangAtStep: number | null;

@@ -1,3 +1,4 @@
+/** What a model is served as, by its file alone. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

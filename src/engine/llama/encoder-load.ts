@@ -1,7 +1,7 @@
 /**
  * Loads a model that gives vectors and makes its context: embeddings on, pooled as the model was
- * trained, and no more KV cells than one batch needs. It owns the choice of parameters and the order
- * of freeing; encoder.ts computes.
+ * trained, and no more KV cells than one batch needs. It owns the choice of parameters and the
+ * order of freeing; encoder.ts computes.
  */
 import { PlenumError } from '../../base/errors.ts';
 import { ENCODERS, POOLING, type Pooling } from '../../model/geometry-arch.ts';

@@ -1,3 +1,4 @@
+/** The contract of encoders on the library, and what follows from a model’s head and pooling. */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -116,7 +117,7 @@ describe('pairs', () => {
     await encoder.shutdown();
   });
 
-  it('go into the prompt that a judge was trained on, and special tokens in them stay text', async () => {
+  it('go into the prompt of a judge, where special tokens in them stay text', async () => {
     const encoder = await open(file('judge'));
     const textTokens = (text: string): Promise<Int32Array> =>
       encoder.tokenize({ kind: 'pair', query: text, document: 'd' });

@@ -1,7 +1,7 @@
 /**
- * The `llama` encoder: the encoder port over libllama. It owns the model, its context and one batch;
- * a call computes several inputs side by side, each a sequence of its own, and gives their pooled
- * rows. Nothing of a batch stays behind. The event loop is free while it computes.
+ * The `llama` encoder: the encoder port over libllama. It owns the model, its context and one
+ * batch; a call computes several inputs side by side, each a sequence of its own, and gives their
+ * pooled rows. Nothing of a batch stays behind. The event loop is free while it computes.
  */
 import { assert, defined } from '../../base/assert.ts';
 import { PlenumError } from '../../base/errors.ts';
@@ -26,8 +26,9 @@ const MATRYOSHKA_KEY = 'plenum.matryoshka_dimensions';
 const SOFTMAX_ARCHITECTURES: ReadonlySet<string> = new Set(['qwen3', 'qwen3vl']);
 /**
  * Every token of a batch is masked against every other, also those of other inputs. Processor time
- * per 1,000 tokens of a 22M model on one core, inputs of 64 tokens: 624 ms one by one, 564 in batches
- * of 256, 591 of 512, 665 of 1,024, 772 of 2,048; inputs of 256: 598 one by one, 614 by two.
+ * per 1,000 tokens of a 22M model on one core, inputs of 64 tokens: 624 ms one by one, 564 in
+ * batches of 256, 591 of 512, 665 of 1,024, 772 of 2,048; inputs of 256: 598 one by one, 614 by
+ * two.
  */
 const CPU_BATCH_TOKENS = 256;
 /** Least probability whose logarithm is taken: below it single precision has only zero. */

@@ -1,3 +1,4 @@
+/** The contract of encoders on the simulated one, and what only that one promises. */
 import { expect, it } from 'vitest';
 import type { SimSpec } from '../../wire/host.ts';
 import type { Encoder, EncoderOptions } from '../encoder.ts';

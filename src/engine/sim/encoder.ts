@@ -1,8 +1,8 @@
 /**
  * The `sim` encoder: the encoder port without a model. A batch takes the time that a two-term model
  * says; a vector is a seeded function of the input's tokens alone, so that a batch gives what each
- * input gives by itself. Texts that share words have near vectors, a document that shares words with
- * its query scores high. Faults happen where the spec asks; a step is a batch here.
+ * input gives by itself. Texts that share words have near vectors, a document that shares words
+ * with its query scores high. Faults happen where the spec asks; a step is a batch here.
  */
 import { assert } from '../../base/assert.ts';
 import { PlenumError } from '../../base/errors.ts';
