@@ -1,7 +1,7 @@
 /**
  * Reference vectors of a BERT sentence encoder, computed apart from the engine: its own WordPiece
  * tokeniser and a forward pass in double precision over the published safetensors. Slow and plain
- * on purpose. `node tools/reference-minilm.ts FOLDER > test/embedder-reference.json`, then format it
+ * on purpose: `node tools/reference-minilm.ts FOLDER > test/embedder-reference.json`, formatted.
  * Follows the papers (Devlin et al. 2018; Reimers and Gurevych 2019) and the model's config.json.
  */
 import { readFileSync } from 'node:fs';
