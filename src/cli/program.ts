@@ -5,10 +5,15 @@
  */
 import { Command, CommanderError } from 'commander';
 import { PlenumError, toPlenumError } from '../base/errors.ts';
+import { registerCatalog } from './commands/catalog.ts';
 import { registerChat } from './commands/chat.ts';
+import { registerCheckClaims } from './commands/check-claims.ts';
 import { registerConfig } from './commands/config.ts';
 import { registerDoctor } from './commands/doctor.ts';
+import { registerFit } from './commands/fit.ts';
+import { registerMachines } from './commands/machines.ts';
 import { registerModels } from './commands/models.ts';
+import { registerPlan } from './commands/plan.ts';
 import { registerPull } from './commands/pull.ts';
 import { registerRm } from './commands/rm.ts';
 import { registerServe } from './commands/serve.ts';
@@ -25,6 +30,11 @@ const COMMANDS = [
   registerSynth,
   registerDoctor,
   registerConfig,
+  registerPlan,
+  registerFit,
+  registerMachines,
+  registerCatalog,
+  registerCheckClaims,
 ];
 
 const EXAMPLES = `

@@ -199,7 +199,7 @@ function sendContent(
   if (content === null) return sendStatus(response, { kind: 'status', status: 404 });
   const ifRange = request.headers['if-range'];
   const current = ifRange === undefined || Object.values(headers).includes(String(ifRange));
-  const from = /^bytes=(\d+)-$/.exec(request.headers.range ?? '')?.[1];
+  const [, from, to] = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? '') ?? [];
   let body = content;
   if (from !== undefined && current && fault?.kind !== 'whole') {
     const start = Number(from);
@@ -208,11 +208,11 @@ function sendContent(
       response.end();
       return;
     }
-    body = content.subarray(start);
+    body = content.subarray(start, to ? Number(to) + 1 : content.length);
     response.writeHead(206, {
       ...headers,
       'content-length': body.length,
-      'content-range': `bytes ${start}-${content.length - 1}/${content.length}`,
+      'content-range': `bytes ${start}-${start + body.length - 1}/${content.length}`,
     });
   } else {
     response.writeHead(200, { ...headers, 'content-length': body.length });

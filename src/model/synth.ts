@@ -146,6 +146,15 @@ export async function synthesize(
   return { fileBytes: plan.fileBytes };
 }
 
+/** What `synthesize` would write at its start, and how long the file would be. */
+export function syntheticHeader(spec: SynthSpec): {
+  readonly header: Uint8Array;
+  readonly fileBytes: number;
+} {
+  const { header, fileBytes } = blueprint(spec, undefined);
+  return { header, fileBytes };
+}
+
 /**
  * The path of the model in `dir`: an existing file that has the very header and length, otherwise
  * a new one. Several processes may do so at once: each writes its own temporary file, and equal

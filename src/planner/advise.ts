@@ -3,10 +3,11 @@
  * shorter context, speculation, a mixture of experts of its size class, another machine. Each
  * proposal is planned, and only those that meet the wish are made. Pure.
  */
-import type { Catalogue, CatalogueModel } from '../model/catalogue-types.ts';
+import type { Catalogue, CatalogueMachine, CatalogueModel } from '../model/catalogue-types.ts';
 import { geometryOfModel } from './architecture.ts';
 import { modelCost } from './model-cost.ts';
 import { type Plan, type PlanAsk, planModel } from './plan.ts';
+import type { MachineSetup } from './setup.ts';
 
 export interface Wish {
   readonly catalogue: Catalogue;
@@ -149,11 +150,20 @@ function machines(wish: Wish): Advice[] {
   const found: Advice[] = [];
   for (const machine of priced) {
     if (found.length === MACHINES_SHOWN) break;
-    const plan = planOf(wish, { setup: { machine } });
+    const plan = planOf(wish, { setup: pricedSetup(machine) });
     const price = `$${machine.priceUsd?.value} for ${machine.priceUsd?.note}`;
     if (meets(wish, plan)) {
       found.push({ kind: 'machine', change: `${machine.name} (${price})`, plan });
     }
   }
   return found;
+}
+
+/** `machine` with the memory that its price is for (`Mac mini 2024 24GB`), else with its least. */
+export function pricedSetup(machine: CatalogueMachine): MachineSetup {
+  const note = machine.priceUsd?.note ?? '';
+  const sizes = machine.memory.map(({ value }) => value);
+  const named = [...note.matchAll(/\b(\d+) ?GB\b/g)].map(([, size]) => Number(size));
+  const memoryGib = named.find((size) => sizes.includes(size)) ?? sizes[0];
+  return memoryGib === undefined ? { machine } : { machine, memoryGib };
 }

@@ -1,0 +1,78 @@
+/**
+ * What this machine gives to models, as its system says: memory that is available, a control
+ * group's limit, what macOS lets the GPU wire; and which machine of the catalogue it is. It
+ * measures nothing.
+ */
+import { execFile } from 'node:child_process';
+import { release } from 'node:os';
+import { promisify } from 'node:util';
+import si from 'systeminformation';
+import type { Catalogue, CatalogueMachine } from '../../model/catalogue-types.ts';
+import type { MemoryFacts } from '../../planner/available.ts';
+
+const run = promisify(execFile);
+/** Darwin 25 is macOS 26. */
+const DARWIN_OF_MACOS_26 = 25;
+
+/** Facts for `availableMemory`. */
+export async function memoryHere(): Promise<MemoryFacts> {
+  const memory = await si.mem();
+  if (process.platform === 'darwin') {
+    const major = Number.parseInt(release(), 10);
+    return {
+      kind: 'mac',
+      ramBytes: memory.total,
+      generation: major >= DARWIN_OF_MACOS_26 ? 'macos-26' : 'older',
+      wiredLimitMib: await wiredLimitMib(),
+    };
+  }
+  const limit = process.constrainedMemory();
+  const isLimited = limit > 0 && limit < memory.total;
+  return {
+    kind: 'linux',
+    ramBytes: memory.total,
+    availableBytes: memory.available,
+    // What the group may still take: its limit less what it holds.
+    cgroupBytes: isLimited ? process.availableMemory() : null,
+  };
+}
+
+/** `sysctl iogpu.wired_limit_mb`; null where the system has no such setting. */
+async function wiredLimitMib(): Promise<number | null> {
+  try {
+    const { stdout } = await run('sysctl', ['-n', 'iogpu.wired_limit_mb'], { timeout: 5000 });
+    const value = Number(stdout.trim());
+    return Number.isFinite(value) ? value : null;
+  } catch (error) {
+    // macOS before 14 has no such setting, and then sysctl fails.
+    if (error instanceof Error) return null;
+    throw error;
+  }
+}
+
+export interface MachineHere {
+  readonly machine: CatalogueMachine;
+  readonly memoryGib: number;
+}
+
+/** This machine among those of the catalogue; null when it is none of them. */
+export async function machineHere(catalogue: Catalogue): Promise<MachineHere | null> {
+  if (process.platform !== 'darwin') return null;
+  const [cpu, graphics, memory] = await Promise.all([si.cpu(), si.graphics(), si.mem()]);
+  const cores = Number(graphics.controllers[0]?.cores ?? Number.NaN);
+  const name = `${cpu.manufacturer} ${cpu.brand}`;
+  const machine = appleMachine(catalogue, name, cores);
+  return machine === null ? null : { machine, memoryGib: Math.round(memory.total / 2 ** 30) };
+}
+
+/** `Apple M4 Max` with 40 cores → m4-max-40c. */
+export function appleMachine(
+  { machines }: Catalogue,
+  brand: string,
+  gpuCores: number,
+): CatalogueMachine | null {
+  const chip = /\bM\d+(?: (?:Pro|Max|Ultra))?\b/.exec(brand)?.[0];
+  if (chip === undefined) return null;
+  const id = `${chip.toLowerCase().replace(' ', '-')}-${gpuCores}c`;
+  return machines.find((machine) => machine.id === id) ?? null;
+}

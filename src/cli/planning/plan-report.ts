@@ -1,0 +1,232 @@
+/** What `plenum plan` prints for people: verdict, memory map, speed, cost, and what to do instead. */
+import { formatBytes, formatMillis } from '../../base/units.ts';
+import { OWNERSHIP_DEFAULTS } from '../../planner/money.ts';
+import type { Plan, Traffic } from '../../planner/plan.ts';
+import type { MachineSetup } from '../../planner/setup.ts';
+import type { Speed } from '../../planner/speed.ts';
+import { type CliOutput, paint } from '../context.ts';
+import { columns, figure, paragraph } from './columns.ts';
+import { setupLabel, setupName } from './setups.ts';
+
+export interface PlanRow {
+  readonly setup: MachineSetup;
+  readonly plan: Plan;
+  readonly verdict: string;
+  readonly instead: readonly InsteadRow[];
+}
+
+export interface InsteadRow {
+  readonly kind: string;
+  readonly change: string;
+  /** Null where the change was weighed in bytes only. */
+  readonly perUserTps: number | null;
+}
+
+export interface Asked {
+  readonly traffic: Traffic;
+  readonly utilisation: number;
+  /** Tokens per second that a user should get; null when it only has to fit. */
+  readonly targetTps: number | null;
+}
+
+const usd = (value: number | null): string =>
+  value === null ? 'unknown' : `$${value < 0.1 ? value.toPrecision(2) : value.toFixed(2)}`;
+const millisOf = (value: number | null): string =>
+  value === null ? 'unknown' : formatMillis(value);
+const percent = (share: number): string => `${Math.round(share * 100)} %`;
+
+/** The answer in one sentence. */
+export function verdictOf(setup: MachineSetup, plan: Plan, asked: Asked): string {
+  const { memory, speed, cost, models } = plan;
+  const names = models.map(({ model }) => model);
+  const what = names.length === 1 ? names[0] : `The mix of ${names.join(', ')}`;
+  const label = setupLabel(setup);
+  if (!plan.fits) {
+    const needed = `${formatBytes(memory.availableBytes + memory.shortBytes)} are needed`;
+    const missing = `${formatBytes(memory.shortBytes)} of them are missing`;
+    return `${what} does not fit ${label}: ${needed}, ${missing}.`;
+  }
+  const { users } = asked.traffic;
+  const each = `${figure(speed.perUserTps)} tokens per second`;
+  const gets = users === 1 ? `one user gets ${each}` : `each of ${users} users gets ${each}`;
+  const missed =
+    asked.targetTps !== null && speed.perUserTps < asked.targetTps
+      ? `, which misses ${figure(asked.targetTps)}`
+      : '';
+  const price =
+    cost.usdPerMtokOut === null
+      ? 'at a cost that is unknown'
+      : `at ${usd(cost.usdPerMtokOut)} per million output tokens`;
+  return `${what} fits ${label}: ${gets}${missed}, ${price}.`;
+}
+
+/** Everything about one machine. */
+export function reportOne(row: PlanRow, asked: Asked, output: CliOutput): string {
+  const { setup, plan } = row;
+  return [
+    paragraph(row.verdict, output),
+    memorySection(setup, plan, output),
+    speedSection(plan, asked, output),
+    costSection(setup, plan, { asked, output }),
+    insteadSection(row.instead, output),
+  ]
+    .filter((text) => text !== '')
+    .join('\n');
+}
+
+const title = (text: string, output: CliOutput): string => `${paint(output, 'bold', text)}\n`;
+
+function memorySection(setup: MachineSetup, plan: Plan, output: CliOutput): string {
+  const { memory, models } = plan;
+  const isDiscrete = setup.machine.kind === 'discrete';
+  const text: string[] = [title(`Memory of ${setupLabel(setup)}`, output)];
+  const rows: string[][] = [];
+  let previous: string | null = null;
+  for (const { model, name, bytes, source, memory: where } of memory.items) {
+    // A mix has a line for each model, and its items below.
+    if (models.length > 1 && model !== previous) rows.push([model, '', '']);
+    previous = model;
+    const note = isDiscrete && where === 'host' ? ' (in system memory)' : '';
+    const inset = models.length > 1 ? '  ' : '';
+    rows.push([`${inset}${name}`, formatBytes(bytes), `${source}${note}`]);
+  }
+  text.push(columns(['ITEM', 'BYTES', 'SOURCE'], rows, output, { right: [1], indent: 2 }));
+  const sum = `${formatBytes(memory.neededBytes)} needed`;
+  const has = `${formatBytes(memory.availableBytes)} for models (${memory.source})`;
+  text.push(paragraph(`${sum}; ${has}`, output, { indent: 2 }));
+  return text.join('');
+}
+
+function speedSection(plan: Plan, { traffic }: Asked, output: CliOutput): string {
+  const { users, promptTokens, outputTokens } = traffic;
+  const crowd = users === 1 ? '1 user' : `${users} users`;
+  const heading = `Speed for ${crowd}, ${promptTokens} tokens in, ${outputTokens} out`;
+  const note = plan.fits ? '' : ' (if it fitted)';
+  const rows = plan.models.flatMap(({ model, speed }, index) => {
+    const lines = index === 0 ? speedLines(speed, users) : [decodeLine(speed)];
+    return plan.models.length === 1
+      ? lines
+      : lines.map(([what, value, why]) => [
+          `${index === 0 ? '' : `${model} `}${what}`,
+          value ?? '',
+          why ?? '',
+        ]);
+  });
+  return (
+    title(heading + note, output) +
+    columns(['', '', ''], rows, output, { indent: 2 }).split('\n').slice(1).join('\n')
+  );
+}
+
+function decodeLine(speed: Speed): string[] {
+  const { decodeTps, errorPct, binding, ofLimit, limitTps } = speed;
+  const limit = `${percent(ofLimit)} of the limit of ${figure(limitTps)}`;
+  return [
+    'decode',
+    `${figure(decodeTps)} tok/s ± ${Math.ceil(errorPct.decode)} %`,
+    `bound by ${binding}, ${limit} tok/s`,
+  ];
+}
+
+function speedLines(speed: Speed, users: number): string[][] {
+  const each = `${millisOf(speed.interTokenMs)} between two tokens`;
+  const prefill = speed.prefillTps;
+  return [
+    decodeLine(speed),
+    ...(users === 1 ? [] : [['each user', `${figure(speed.perUserTps)} tok/s`, each]]),
+    [
+      'prefill',
+      prefill === null
+        ? 'unknown'
+        : `${figure(prefill)} tok/s ± ${Math.ceil(speed.errorPct.prefill)} %`,
+      speed.prefillBinding === null
+        ? 'no compute rate of this machine is known'
+        : `bound by ${speed.prefillBinding}`,
+    ],
+    ['first token', millisOf(speed.ttftMs), 'a cold prompt, alone'],
+  ];
+}
+
+function costSection(
+  { machine, devices = 1 }: MachineSetup,
+  { cost }: Plan,
+  { asked, output }: { readonly asked: Asked; readonly output: CliOutput },
+): string {
+  const { years, residualShare, usdPerKwh } = OWNERSHIP_DEFAULTS;
+  const rows = [
+    ['output', `${usd(cost.usdPerMtokOut)} per million tokens`],
+    ['input', `${usd(cost.usdPerMtokIn)} per million tokens`],
+    [
+      'energy',
+      cost.joulesPerTokenOut === null
+        ? 'unknown'
+        : `${figure(cost.joulesPerTokenOut)} J per output token`,
+    ],
+  ];
+  const price = devices === 1 ? machine.priceUsd : null;
+  const bought =
+    price === null ? 'price unknown' : `$${price.value} (${price.note || price.source})`;
+  const kept = `${years} years, ${percent(residualShare)} of the price back`;
+  const assumed = `owned: ${bought}, ${kept}, $${usdPerKwh} per kWh`;
+  const unknown = cost.unknown.length === 0 ? '' : `; unknown: ${cost.unknown.join(', ')}`;
+  return (
+    title(`Cost at ${percent(asked.utilisation)} utilisation`, output) +
+    columns(['', ''], rows, output, { indent: 2 }).split('\n').slice(1).join('\n') +
+    paragraph(`${assumed}${unknown}`, output, { indent: 2 })
+  );
+}
+
+function insteadSection(instead: readonly InsteadRow[], output: CliOutput): string {
+  if (instead.length === 0) return '';
+  const rows = instead.map(({ kind, change, perUserTps }) => [
+    kind,
+    perUserTps === null ? '' : `${figure(perUserTps)} tok/s`,
+    change,
+  ]);
+  const head = ['KIND', 'PER USER', 'INSTEAD'];
+  return title('Instead', output) + columns(head, rows, output, { indent: 2 });
+}
+
+/** One line per machine, and a sentence that says which is best at what. */
+export function reportMany(rows: readonly PlanRow[], asked: Asked, output: CliOutput): string {
+  const cells = rows.map(({ setup, plan }) => {
+    const { speed, cost, memory } = plan;
+    return [
+      setupName(setup),
+      plan.fits ? 'yes' : 'no',
+      formatBytes(memory.availableBytes).replace(' ', ''),
+      `${figure(speed.perUserTps)}±${Math.ceil(speed.errorPct.decode)}%`,
+      percent(speed.ofLimit).replace(' ', ''),
+      millisOf(speed.ttftMs).replace(' ', ''),
+      usd(cost.usdPerMtokOut),
+    ];
+  });
+  const head = ['MACHINE', 'FITS', 'HAS', 'TOK/S', 'LIMIT', 'TTFT', '$/MTOK'];
+  const table = columns(head, cells, output, { right: [2, 3, 4, 5, 6] });
+  const [first] = rows;
+  const names = first?.plan.models.map(({ model }) => model).join(', ') ?? '';
+  const { users, promptTokens, outputTokens } = asked.traffic;
+  const needed = formatBytes(first?.plan.memory.neededBytes ?? 0);
+  const legend =
+    `${names}: ${needed} needed; ${users} at a time, ${promptTokens} tokens in, ${outputTokens} out; ` +
+    `${percent(asked.utilisation)} utilised. Tokens per second are a user's, LIMIT is the share ` +
+    'of the physical limit, $ are per million output tokens.';
+  return `${paragraph(bestOf(rows), output)}\n${table}\n${paragraph(legend, output)}`;
+}
+
+function bestOf(rows: readonly PlanRow[]): string {
+  const holding = rows.filter(({ plan }) => plan.fits);
+  if (holding.length === 0) return `None of these ${rows.length} machines holds it.`;
+  const fastest = holding.reduce((a, b) =>
+    b.plan.speed.perUserTps > a.plan.speed.perUserTps ? b : a,
+  );
+  const costOf = ({ plan }: PlanRow): number => plan.cost.usdPerMtokOut ?? Number.POSITIVE_INFINITY;
+  const cheapest = holding.reduce((a, b) => (costOf(b) < costOf(a) ? b : a));
+  const speed = `${figure(fastest.plan.speed.perUserTps)} tokens per second`;
+  const cost = usd(cheapest.plan.cost.usdPerMtokOut);
+  const cheap = Number.isFinite(costOf(cheapest))
+    ? `, and ${setupLabel(cheapest.setup)} is the cheapest at ${cost} per million output tokens`
+    : '; what tokens cost is unknown for all of them';
+  const count = `${holding.length} of ${rows.length} machines hold it`;
+  return `${count}: ${setupLabel(fastest.setup)} is the fastest with ${speed}${cheap}.`;
+}
