@@ -8,7 +8,13 @@ The first model named is the one whose speed and cost are told; the others stay 
 A model is one of plenum catalog, with its quantisation after an @, a file, a stored or synthetic
 one, or one of the hub, of which only the header is read. A machine is one of plenum machines, with
 its memory in GiB where it comes in several sizes (m4-max-40c:64; the largest otherwise), or a
-number of cards (2xrtx-3090). --json prints an array with an object for each machine.
+number of cards (2xrtx-3090).
+
+--json prints an array with an object for each machine: machine, memoryGib, devices, fits, verdict,
+memory {availableBytes, neededBytes, shortBytes, items}, speed {decodeTps, perUserTps, prefillTps,
+ttftMs, interTokenMs, binding, prefillBinding, limitTps, ofLimit, errorPct}, cost {usdPerMtokOut,
+usdPerMtokIn, usdPerBusyHour, joulesPerTokenOut, parts, unknown}, models, instead. What is not known
+is null. Where models do not fit, speed and cost are what they would be if they did.
 
 Examples:
   plenum plan llama-3.3-70b@q4_k_m --machine m4-max-40c:64

@@ -1,4 +1,4 @@
-/** What `plenum plan` prints for people: verdict, memory map, speed, cost, and what to do instead. */
+/** What `plenum plan` prints for people: verdict, memory, speed, cost, what to do instead. */
 import { formatBytes, formatMillis } from '../../base/units.ts';
 import { OWNERSHIP_DEFAULTS } from '../../planner/money.ts';
 import type { Plan, Traffic } from '../../planner/plan.ts';
@@ -191,10 +191,13 @@ function insteadSection(instead: readonly InsteadRow[], output: CliOutput): stri
 export function reportMany(rows: readonly PlanRow[], asked: Asked, output: CliOutput): string {
   const cells = rows.map(({ setup, plan }) => {
     const { speed, cost, memory } = plan;
+    const has = formatBytes(memory.availableBytes).replace(' ', '');
+    // How fast it would be if it fitted is no reason to choose a machine.
+    if (!plan.fits) return [setupName(setup), 'no', has, '–', '–', '–', '–'];
     return [
       setupName(setup),
-      plan.fits ? 'yes' : 'no',
-      formatBytes(memory.availableBytes).replace(' ', ''),
+      'yes',
+      has,
       `${figure(speed.perUserTps)}±${Math.ceil(speed.errorPct.decode)}%`,
       percent(speed.ofLimit).replace(' ', ''),
       millisOf(speed.ttftMs).replace(' ', ''),
@@ -208,8 +211,8 @@ export function reportMany(rows: readonly PlanRow[], asked: Asked, output: CliOu
   const { users, promptTokens, outputTokens } = asked.traffic;
   const needed = formatBytes(first?.plan.memory.neededBytes ?? 0);
   const legend =
-    `${names}: ${needed} needed; ${users} at a time, ${promptTokens} tokens in, ${outputTokens} out; ` +
-    `${percent(asked.utilisation)} utilised. Tokens per second are a user's, LIMIT is the share ` +
+    `${names}: ${needed} needed; ${users} at a time, ${promptTokens} tokens in, ` +
+    `${outputTokens} out; ${percent(asked.utilisation)} utilised. Tokens per second are a user's, LIMIT is the share ` +
     'of the physical limit, $ are per million output tokens.';
   return `${paragraph(bestOf(rows), output)}\n${table}\n${paragraph(legend, output)}`;
 }
@@ -224,8 +227,10 @@ function bestOf(rows: readonly PlanRow[]): string {
   const cheapest = holding.reduce((a, b) => (costOf(b) < costOf(a) ? b : a));
   const speed = `${figure(fastest.plan.speed.perUserTps)} tokens per second`;
   const cost = usd(cheapest.plan.cost.usdPerMtokOut);
+  // Machines without a known price or power are not in the running.
+  const label = setupLabel(cheapest.setup);
   const cheap = Number.isFinite(costOf(cheapest))
-    ? `, and ${setupLabel(cheapest.setup)} is the cheapest at ${cost} per million output tokens`
+    ? `, and ${label} is the cheapest known at ${cost} per million output tokens`
     : '; what tokens cost is unknown for all of them';
   const count = `${holding.length} of ${rows.length} machines hold it`;
   return `${count}: ${setupLabel(fastest.setup)} is the fastest with ${speed}${cheap}.`;

@@ -207,8 +207,16 @@ describe('plenum plan', () => {
     const { out } = await plenum('plan', 'llama-3.3-70b', '--compare', machines);
     expect(out).toMatch(/^2 of 3 machines hold it: .* is the fastest/);
     expect(out).toMatch(/2xrtx-pro-6000-blackwell:96 +yes/);
-    expect(out).toMatch(/m4-pro-20c:24 +no/);
+    expect(out).toMatch(/m4-pro-20c:24 +no +[\d.]+GB( +–){4}$/m);
     expect(widest(out)).toBeLessThanOrEqual(80);
+  });
+
+  it('says unknown, or null, where the catalogue has no figure', async () => {
+    const on = ['plan', 'qwen3-8b', '--machine', 'm5-10c'];
+    expect((await plenum(...on)).out).toMatch(/energy +unknown/);
+    const [{ cost }] = (await plenum(...on, '--json')).json();
+    expect([cost.usdPerMtokOut, cost.usdPerMtokIn]).toEqual([null, null]);
+    expect(cost.unknown).toContain('its power under load');
   });
 
   it('says what to do instead when a model does not fit, and of a mix', async () => {
