@@ -31,16 +31,34 @@ export interface ChunkQuestion {
   readonly budgetMs: number;
 }
 
-/** The longest chunk whose step is predicted to stay within the budget; 0 when none does. */
+/**
+ * Steps of so many tokens are computed in another way, in which a token costs much less where the
+ * context is long (planner/step-time.ts has the measurement). So a longer chunk may take less time.
+ */
+export const LARGE_STEP_TOKENS = 64;
+
+/**
+ * The longest chunk whose step is predicted to stay within the budget; 0 when none does. Large steps
+ * are looked at first: time grows with tokens below and above their border, not across it.
+ */
 export function chunkWithin(time: StepTimeModel, question: ChunkQuestion): number {
   const { shape, start, budgetMs } = question;
-  let low = 0;
-  let high = Math.min(question.remaining, question.room);
-  while (low < high) {
-    const middle = Math.ceil((low + high) / 2);
-    const candidate = withSlice(shape, { start, length: middle, outputs: 1 });
-    if (time.predictMs(candidate) <= budgetMs) low = middle;
-    else high = middle - 1;
+  const most = Math.min(question.remaining, question.room);
+  const border = Math.max(1, LARGE_STEP_TOKENS - shape.tokens);
+  const fits = (length: number): boolean =>
+    time.predictMs(withSlice(shape, { start, length, outputs: 1 })) <= budgetMs;
+  const large = longest(border, most, fits);
+  return large > 0 ? large : longest(1, Math.min(most, border - 1), fits);
+}
+
+/** The largest of low … high that fits, where all below one that fits do; 0 when none does. */
+function longest(low: number, high: number, fits: (length: number) => boolean): number {
+  if (high < low || !fits(low)) return 0;
+  let [yes, no] = [low, high + 1];
+  while (no - yes > 1) {
+    const middle = Math.floor((yes + no) / 2);
+    if (fits(middle)) yes = middle;
+    else no = middle;
   }
-  return low;
+  return yes;
 }

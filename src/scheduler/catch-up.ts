@@ -6,7 +6,8 @@
  * prompts starves it; then the shortest remaining first, which gives the lowest mean TTFT; what is
  * left goes to the oldest.
  */
-import { chunkWithin } from './budget.ts';
+import { defined } from '../base/assert.ts';
+import { chunkWithin, LARGE_STEP_TOKENS, withSlice } from './budget.ts';
 import type { StepDraft } from './draft.ts';
 import type { StepTimeModel } from './plan.ts';
 import type { Sequence } from './sequence.ts';
@@ -16,6 +17,7 @@ export interface CatchUpTerms {
   readonly stepTargetMs: number | null;
   /** Cells for up to `count` tokens of a sequence; how many there are. */
   readonly reserve: (sequence: Sequence, count: number) => number;
+  readonly pace: CatchUpPace;
 }
 
 /**
@@ -33,6 +35,12 @@ const PROMPT_WEIGHT = 3;
 export const CATCH_UP_STEP_MS_MAX = 500;
 /** When the time is too short for a single token of the oldest, a step takes this many all the same. */
 export const CHUNK_TOKENS_MIN = 16;
+/** A small chunk may cost this many times as much per token as a large one. */
+const SMALL_CHUNK_EXCESS = 1.5;
+/** So that a chunk which was predicted fits into the time that was predicted for it. */
+const ROUNDING = 1e-6;
+/** Steps of decoding alone between two large ones. */
+const LARGE_STEPS_APART = 20;
 /** Scored prompt tokens need a row of logits each (vocabulary × 4 bytes). */
 const SCORED_CHUNK_TOKENS_MAX = 64;
 
@@ -43,23 +51,101 @@ export function planCatchUp(
 ): void {
   const behind = running.filter((s) => !s.decoding && s.seq !== null && s.ending === null);
   const oldest = behind[0];
+  const streams = draft.shape.sequences;
+  if (oldest === undefined || streams === 0) terms.pace.reset();
   if (oldest === undefined) return;
   const decodeMs = draft.isEmpty ? 0 : terms.time.predictMs(draft.shape);
-  const streams = draft.shape.sequences;
   const autoMs = autoTargetMs({ decodeMs, streams, behind: behind.length });
-  const budgetMs = draft.isEmpty ? CATCH_UP_STEP_MS_MAX : (terms.stepTargetMs ?? autoMs);
+  let budgetMs = draft.isEmpty ? CATCH_UP_STEP_MS_MAX : (terms.stepTargetMs ?? autoMs);
+  const isLarge = paysToBeLarge(draft, oldest, { decodeMs, budgetMs, time: terms.time });
+  if (isLarge && streams > 0 && terms.stepTargetMs === null) {
+    const others = behind.slice(1);
+    const shareMs = (budgetMs - decodeMs) / (others.length > 0 ? 2 : 1);
+    const savedMs = terms.pace.save(shareMs, largeChunkMs(draft, oldest, terms.time));
+    if (savedMs === null) {
+      // The others need not wait until the oldest has saved enough.
+      if (others.length > 0)
+        grow(draft, others, { ...terms, decodeMs, budgetMs: decodeMs + shareMs, least: 1 });
+      return;
+    }
+    budgetMs = decodeMs + savedMs;
+  }
+  const least = isLarge && streams === 0 ? LARGE_STEP_TOKENS : CHUNK_TOKENS_MIN;
+  grow(draft, behind, { ...terms, decodeMs, budgetMs, least });
+}
+
+/** The oldest within half of what there is, then the shortest first, then the oldest again. */
+function grow(
+  draft: StepDraft,
+  behind: readonly Sequence[],
+  terms: CatchUpTerms & { decodeMs: number; budgetMs: number; least: number },
+): void {
+  const { decodeMs, budgetMs, least } = terms;
+  const oldest = defined(behind[0], 'the oldest that is behind');
   const whole = { budgetMs, room: draft.room };
   const half = {
     budgetMs: decodeMs + (budgetMs - decodeMs) / 2,
     room: Math.ceil(draft.room / 2),
   };
-  const grow = (s: Sequence, limit: Limit): void => addChunk(draft, s, { ...limit, terms });
-  if (behind.length > 1) grow(oldest, half);
-  if (!draft.has(oldest)) grow(oldest, whole);
-  if (!draft.has(oldest)) addReserved(draft, oldest, { count: CHUNK_TOKENS_MIN, terms });
+  const chunk = (s: Sequence, limit: Limit): void => addChunk(draft, s, { ...limit, terms });
+  if (behind.length > 1) chunk(oldest, half);
+  if (!draft.has(oldest)) chunk(oldest, whole);
+  if (!draft.has(oldest)) addReserved(draft, oldest, { count: least, terms });
   const rest = behind.slice(1).sort((a, b) => a.remaining - b.remaining || a.key - b.key);
-  for (const s of rest) grow(s, whole);
-  grow(oldest, whole);
+  for (const s of rest) chunk(s, whole);
+  chunk(oldest, whole);
+}
+
+/** What a step with a large chunk of `s` would take beyond what the draft takes. */
+function largeChunkMs(draft: StepDraft, s: Sequence, time: StepTimeModel): number {
+  const length = Math.max(1, LARGE_STEP_TOKENS - draft.shape.tokens);
+  const large = withSlice(draft.shape, { start: s.computed, length, outputs: 0 });
+  return time.predictMs(large) - (draft.isEmpty ? 0 : time.predictMs(draft.shape));
+}
+
+/**
+ * The step's time has no room for a large chunk of `s`, and the small one that it has room for would
+ * cost much more per token: better a large one now and then.
+ */
+function paysToBeLarge(
+  draft: StepDraft,
+  s: Sequence,
+  { decodeMs, budgetMs, time }: { decodeMs: number; budgetMs: number; time: StepTimeModel },
+): boolean {
+  const length = Math.max(1, LARGE_STEP_TOKENS - draft.shape.tokens);
+  if (sliceMax(s) < length || draft.room < length) return false;
+  const largeMs = largeChunkMs(draft, s, time);
+  if (decodeMs + largeMs <= budgetMs) return false;
+  const question = { shape: draft.shape, start: s.computed, remaining: length - 1, budgetMs };
+  const small = Math.max(1, chunkWithin(time, { ...question, room: draft.room }));
+  const shape = withSlice(draft.shape, { start: s.computed, length: small, outputs: 0 });
+  const smallMs = time.predictMs(shape) - decodeMs;
+  return smallMs / small > SMALL_CHUNK_EXCESS * (largeMs / length);
+}
+
+/**
+ * Saves a step's share of time for prompts until it is worth a large chunk. Large ones are so far
+ * apart that of twenty gaps between a stream's tokens at most one is long.
+ */
+export class CatchUpPace {
+  #savedMs = 0;
+  #steps = 0;
+
+  reset(): void {
+    this.#savedMs = 0;
+    this.#steps = 0;
+  }
+
+  /** Adds a share; what may be spent now, or null while there is more to save. */
+  save(shareMs: number, neededMs: number): number | null {
+    this.#savedMs += shareMs;
+    this.#steps += 1;
+    if (this.#steps <= LARGE_STEPS_APART || this.#savedMs < neededMs) return null;
+    // No more than one large chunk at once: what is saved beyond it waits for the next.
+    this.#savedMs -= neededMs;
+    this.#steps = 0;
+    return neededMs * (1 + ROUNDING);
+  }
 }
 
 /**

@@ -10,7 +10,7 @@
  */
 import { assert, defined } from '../base/assert.ts';
 import type { Outcome } from '../wire/outcome.ts';
-import { planCatchUp } from './catch-up.ts';
+import { CatchUpPace, planCatchUp } from './catch-up.ts';
 import { type CellCount, CellLedger } from './cells.ts';
 import { StepDraft } from './draft.ts';
 import type { RequestKey, Sample, StepPlan, StepResult, StepTimeModel } from './plan.ts';
@@ -86,6 +86,7 @@ export class Scheduler {
   readonly #options: SchedulerOptions;
   readonly #ledger: CellLedger;
   readonly #wait: WaitEstimator;
+  readonly #pace = new CatchUpPace();
   readonly #all = new Map<RequestKey, Sequence>();
   /** In order of arrival; a preempted sequence returns to the front. */
   readonly #waiting: Sequence[] = [];
@@ -155,6 +156,7 @@ export class Scheduler {
     planCatchUp(draft, this.#running, {
       time: this.#options.time,
       stepTargetMs: this.#options.stepTargetMs,
+      pace: this.#pace,
       reserve: (sequence, count) => this.#reserveSome(draft, sequence, count),
     });
     ends.push(...this.#reap());

@@ -1,0 +1,33 @@
+/** The pace of large chunks, and how a step's time is shared by heads. */
+import { expect, test } from 'vitest';
+import { autoTargetMs, CatchUpPace } from './catch-up.ts';
+
+test('a large chunk waits for twenty steps of decoding and for its own time to be saved', () => {
+  const pace = new CatchUpPace();
+  const spent = Array.from({ length: 100 }, () => pace.save(10, 250));
+  const at = spent.flatMap((ms, i) => (ms === null ? [] : [i]));
+  expect(at[0]).toBe(24);
+  for (const [i, step] of at.entries()) {
+    const before = at[i - 1];
+    if (before !== undefined) expect(step - before).toBeGreaterThan(20);
+  }
+  expect(spent.filter((ms) => ms !== null).every((ms) => Math.abs((ms ?? 0) - 250) < 0.01)).toBe(
+    true,
+  );
+});
+
+test('what was saved is forgotten when nobody decodes', () => {
+  const pace = new CatchUpPace();
+  for (let i = 0; i < 20; i++) expect(pace.save(1000, 10)).toBeNull();
+  pace.reset();
+  expect(pace.save(1000, 10)).toBeNull();
+});
+
+test('one prompt beside four streams leaves them more than half of a step', () => {
+  expect(autoTargetMs({ decodeMs: 20, streams: 4, behind: 1 })).toBeCloseTo(36, 9);
+});
+
+test('prompts that are the many get the most of a step, but never more than half a second', () => {
+  expect(autoTargetMs({ decodeMs: 10, streams: 1, behind: 7 })).toBeCloseTo(220, 9);
+  expect(autoTargetMs({ decodeMs: 100, streams: 1, behind: 60 })).toBe(500);
+});
