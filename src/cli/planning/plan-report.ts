@@ -27,6 +27,8 @@ export interface Asked {
   readonly utilisation: number;
   /** Tokens per second that a user should get; null when it only has to fit. */
   readonly targetTps: number | null;
+  /** The first model gives vectors: it reads, and decodes nothing. */
+  readonly isEncoder: boolean;
 }
 
 const usd = (value: number | null): string =>
@@ -46,6 +48,7 @@ export function verdictOf(setup: MachineSetup, plan: Plan, asked: Asked): string
     const missing = `${formatBytes(memory.shortBytes)} of them are missing`;
     return `${what} does not fit ${label}: ${needed}, ${missing}.`;
   }
+  if (asked.isEncoder) return `${what} fits ${label}: ${readingOf(plan)}.`;
   const { users } = asked.traffic;
   const each = `${figure(speed.perUserTps)} tokens per second`;
   const gets = users === 1 ? `one user gets ${each}` : `each of ${users} users gets ${each}`;
@@ -58,6 +61,15 @@ export function verdictOf(setup: MachineSetup, plan: Plan, asked: Asked): string
       ? 'at a cost that is unknown'
       : `at ${usd(cost.usdPerMtokOut)} per million output tokens`;
   return `${what} fits ${label}: ${gets}${missed}, ${price}.`;
+}
+
+function readingOf({ speed, cost }: Plan): string {
+  const rate = speed.prefillTps === null ? 'an unknown number of' : figure(speed.prefillTps);
+  const price =
+    cost.usdPerMtokIn === null
+      ? 'at a cost that is unknown'
+      : `at ${usd(cost.usdPerMtokIn)} per million tokens`;
+  return `it reads ${rate} tokens per second, ${price}`;
 }
 
 /** Everything about one machine. */
@@ -97,13 +109,14 @@ function memorySection(setup: MachineSetup, plan: Plan, output: CliOutput): stri
   return text.join('');
 }
 
-function speedSection(plan: Plan, { traffic }: Asked, output: CliOutput): string {
+function speedSection(plan: Plan, { traffic, isEncoder }: Asked, output: CliOutput): string {
   const { users, promptTokens, outputTokens } = traffic;
   const crowd = users === 1 ? '1 user' : `${users} users`;
   const heading = `Speed for ${crowd}, ${promptTokens} tokens in, ${outputTokens} out`;
   const note = plan.fits ? '' : ' (if it fitted)';
   const rows = plan.models.flatMap(({ model, speed }, index) => {
-    const lines = index === 0 ? speedLines(speed, users) : [decodeLine(speed)];
+    const own = index === 0 ? speedLines(speed, users) : [decodeLine(speed)];
+    const lines = isEncoder && index === 0 ? own.filter(([what]) => what === 'prefill') : own;
     return plan.models.length === 1
       ? lines
       : lines.map(([what, value, why]) => [
@@ -193,7 +206,7 @@ export function reportMany(rows: readonly PlanRow[], asked: Asked, output: CliOu
     const { speed, cost, memory } = plan;
     const has = formatBytes(memory.availableBytes).replace(' ', '');
     // How fast it would be if it fitted is no reason to choose a machine.
-    if (!plan.fits) return [setupName(setup), 'no', has, '–', '–', '–', '–'];
+    if (!plan.fits) return [setupName(setup), 'no', has, '-', '-', '-', '-'];
     return [
       setupName(setup),
       'yes',
@@ -212,8 +225,9 @@ export function reportMany(rows: readonly PlanRow[], asked: Asked, output: CliOu
   const needed = formatBytes(first?.plan.memory.neededBytes ?? 0);
   const legend =
     `${names}: ${needed} needed; ${users} at a time, ${promptTokens} tokens in, ` +
-    `${outputTokens} out; ${percent(asked.utilisation)} utilised. Tokens per second are a user's, LIMIT is the share ` +
-    'of the physical limit, $ are per million output tokens.';
+    `${outputTokens} out; ${percent(asked.utilisation)} utilised. ` +
+    'Tokens per second are a user’s, LIMIT is the share of the physical limit, $ are per million ' +
+    'output tokens.';
   return `${paragraph(bestOf(rows), output)}\n${table}\n${paragraph(legend, output)}`;
 }
 

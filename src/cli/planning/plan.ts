@@ -43,9 +43,9 @@ export async function planFor(
   options: PlanOptions,
   context: CliContext,
 ): Promise<void> {
-  const asked = askedOf(options);
+  const wishes = askedOf(options);
   const contextTokens = wholeFlag('--context', options.context);
-  const { users, promptTokens, outputTokens } = asked.traffic;
+  const { users, promptTokens, outputTokens } = wishes.traffic;
   const catalogue = loadCatalogue();
   const setups = await setupsOf(options, catalogue);
   const models = await nameModels(references, { catalogue, quant: options.quant }, context);
@@ -65,6 +65,7 @@ export async function planFor(
     parallel: users,
     cacheType: undefined,
   });
+  const asked = { ...wishes, isEncoder: first?.geometry.isEncoder ?? false };
   const rows = setups.map((setup) => rowOf({ setup, wanted, asked, catalogue }));
   const [only] = rows;
   if (options.json === true) {
@@ -80,7 +81,7 @@ export async function planFor(
   } else context.stdout.write(reportMany(rows, asked, context.stdout));
 }
 
-function askedOf(options: PlanOptions): Asked {
+function askedOf(options: PlanOptions): Omit<Asked, 'isEncoder'> {
   const share = { least: 0, most: 1, isAbove: true } as const;
   const positive = { least: 0, most: 1e9, isAbove: true } as const;
   return {

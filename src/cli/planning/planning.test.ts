@@ -207,7 +207,7 @@ describe('plenum plan', () => {
     const { out } = await plenum('plan', 'llama-3.3-70b', '--compare', machines);
     expect(out).toMatch(/^2 of 3 machines hold it: .* is the fastest/);
     expect(out).toMatch(/2xrtx-pro-6000-blackwell:96 +yes/);
-    expect(out).toMatch(/m4-pro-20c:24 +no +[\d.]+GB( +–){4}$/m);
+    expect(out).toMatch(/m4-pro-20c:24 +no +[\d.]+GB( +-){4}$/m);
     expect(widest(out)).toBeLessThanOrEqual(80);
   });
 
@@ -255,6 +255,10 @@ describe('plenum plan', () => {
     const [{ models, fits }] = json();
     expect([models.length, fits]).toEqual([2, true]);
     expect(models[1].model).toMatch(/^bert /);
+    const alone = ['plan', './embedder.gguf', '--machine', 'm4-pro-20c', '--prompt-tokens', '100'];
+    const { out } = await plenum(...alone, '--output-tokens', '1');
+    expect(out).toMatch(/it reads \d+ tokens per\s+second/);
+    expect(out).not.toContain('decode');
   });
 
   it('costs more per token the less a machine is used', async () => {
