@@ -1,7 +1,7 @@
 /**
- * Four resident models and a flood: what 64 embedding requests per second do to a stream of the chat
- * model, and the stream to them. Three phases on one server, in turn: the stream alone, the flood
- * alone, both.
+ * Four resident models and a flood: what 64 embedding requests per second do to a stream of the
+ * chat model, and the stream to them. Three phases on one server, in turn: the stream alone, the
+ * flood alone, both.
  */
 import { writeFileSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
@@ -198,7 +198,7 @@ printResult(
   {
     title: `${rate} embedding requests per second beside a stream, four models resident`,
     facts: [
-      `${['chat', 'embed', 'rerank', 'guard'].map((role) => `${role} ${basename(roles[role] ?? '')}`).join(', ')}`,
+      `${['chat', 'embed', 'rerank', 'guard'].map(nameOf).join(', ')}`,
       `${words} words per request; ${options.threads} engine thread(s) for each model`,
       `${machine()}; ${options.repetitions} rounds; median (lowest to highest)`,
     ],
@@ -219,3 +219,7 @@ printResult(
   },
   rounds,
 );
+
+function nameOf(role: string): string {
+  return `${role} ${basename(roles[role] ?? '')}`;
+}

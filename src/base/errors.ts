@@ -137,7 +137,8 @@ export const ERROR_TABLE = {
     false,
     'A fault of this server; the log has the details under the request id.',
   ),
-  // Below: errors of the command line and of start-up. Their status is only used if one reaches a client.
+  // Below: errors of the command line and of start-up. Their status is only used if one reaches a
+  // client.
   usage: invalid(400, 'The command line is wrong; the message says what would be right.'),
   config_invalid: invalid(
     400,

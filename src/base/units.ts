@@ -10,12 +10,9 @@ type Quantity<U extends string> = number & { readonly [unit]: U };
 export type Bytes = Quantity<'bytes'>;
 /** A duration, or a point on the monotonic clock, in milliseconds. */
 export type Millis = Quantity<'millis'>;
-/** A count of tokens. */
-export type Tokens = Quantity<'tokens'>;
 
 export const bytes = (n: number): Bytes => n as Bytes;
 export const millis = (n: number): Millis => n as Millis;
-export const tokens = (n: number): Tokens => n as Tokens;
 
 /** `1234567890` → `1.23 GB`: decimal, three significant digits. */
 export function formatBytes(n: number): string {

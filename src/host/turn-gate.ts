@@ -41,7 +41,9 @@ export class TurnGate {
     return licence === null ? Infinity : licence.ms - licence.spentMs;
   }
 
-  /** Before each step. Returns nothing when it may begin at once, otherwise resolves when it may. */
+  /**
+   * Before each step. Returns nothing when it may begin at once, otherwise resolves when it may.
+   */
   enter(need: TurnNeed): Promise<void> | undefined {
     let resolve: () => void = () => undefined;
     if (this.tryEnter(need, () => resolve())) return undefined;

@@ -1,4 +1,6 @@
-/** The window against random streams, verdicts and timings: nothing unsafe leaks, nothing is lost. */
+/**
+ * The window against random streams, verdicts and timings: nothing unsafe leaks, nothing is lost.
+ */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { GenerateEvent } from '../wire/generation.ts';

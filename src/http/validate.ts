@@ -46,7 +46,9 @@ interface Context {
   readonly what: 'body' | 'query';
 }
 
-/** The error of the most telling issue: first unsupported fields, then unknown ones, then others. */
+/**
+ * The error of the most telling issue: first unsupported fields, then unknown ones, then others.
+ */
 export function toRequestError(issues: readonly Issue[], context: Context): PlenumError {
   const flat = issues.flatMap((issue) => flatten(issue));
   const chosen =
@@ -109,6 +111,7 @@ interface Definition {
   readonly shape?: Readonly<Record<string, ZodType>>;
   readonly checks?: readonly { readonly _zod: { readonly def: { readonly maximum?: number } } }[];
 }
+// zod types `def` as its base; which fields a schema's own kind has is for the reader to look at.
 const definitionOf = (schema: ZodType): Definition => schema.def as unknown as Definition;
 
 /** The schema without optional, nullable and default; each option of a union. */

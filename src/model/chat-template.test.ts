@@ -32,7 +32,8 @@ const ALTERNATING = `{{ bos_token }}{% if messages[0].role == 'system' %}
 {{- '<start_of_turn>' + role + '\\n' + m.content | trim + '<end_of_turn>\\n' }}{% endfor %}
 {%- if add_generation_prompt %}{{ '<start_of_turn>model\\n' }}{% endif %}`;
 
-const FORGETFUL = `{% for m in messages %}{% if m.role == 'user' %}[{{ m.content }}]{% endif %}{% endfor %}`;
+const FORGETFUL =
+  "{% for m in messages %}{% if m.role == 'user' %}[{{ m.content }}]{% endif %}" + '{% endfor %}';
 
 const user = (content: string) => ({ role: 'user', content });
 const system = (content: string) => ({ role: 'system', content });

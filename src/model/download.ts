@@ -1,8 +1,8 @@
 /**
  * One file from one address to one partial file: resumed where that is safe, checksummed while it
  * streams, retried with bounds. A file whose checksum is known may go on from any bytes, since the
- * checksum judges the whole; otherwise only with a validator of the same content (RFC 9110, If-Range).
- * It does not decide where the file goes, nor whether it is a model.
+ * checksum judges the whole; otherwise only with a validator of the same content (RFC 9110,
+ * If-Range). It does not decide where the file goes, nor whether it is a model.
  */
 import { createHash, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';

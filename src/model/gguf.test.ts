@@ -1,6 +1,6 @@
 /**
- * Headers that are right, headers that are wrong in every way that files go wrong, and files on disk,
- * with another reader of the format as a witness.
+ * Headers that are right, headers that are wrong in every way that files go wrong, and files on
+ * disk, with another reader of the format as a witness.
  */
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

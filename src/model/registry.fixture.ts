@@ -1,6 +1,6 @@
 /**
- * A process that pulls one model and prints its events as lines of JSON: two of them race in a test,
- * and one is killed in the middle. Arguments: reference, home. For tests only.
+ * A process that pulls one model and prints its events as lines of JSON: two of them race in a
+ * test, and one is killed in the middle. Arguments: reference, home. For tests only.
  */
 import { ensureModel } from './registry.ts';
 

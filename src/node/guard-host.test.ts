@@ -1,4 +1,6 @@
-/** Guards on real host processes: watched tokens of the simulated engine, labels of a classifier. */
+/**
+ * Guards on real host processes: watched tokens of the simulated engine, labels of a classifier.
+ */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

@@ -1,4 +1,6 @@
-/** A classifier's row of logits as a verdict: which labels mean harm, and how logits become scores. */
+/**
+ * A classifier's row of logits as a verdict: which labels mean harm, and how logits become scores.
+ */
 import { PlenumError } from '../base/errors.ts';
 import type { CategoryScore } from '../wire/guard.ts';
 
@@ -52,7 +54,8 @@ export function readLabels(
     harmless[index] === true ? [] : [{ name, score: scores[index] ?? 0 }],
   );
   if (categories.length === 0) {
-    const message = `none of the labels ${labels.join(', ')} means harm; set moderation.safe_labels`;
+    const known = labels.join(', ');
+    const message = `none of the labels ${known} means harm; set moderation.safe_labels`;
     throw new PlenumError('model_unsupported', message);
   }
   const harms = categories.map((one) => one.score);

@@ -1,4 +1,6 @@
-/** A served model as a guard sees it: its host and its chat template behind the guard's own port. */
+/**
+ * A served model as a guard sees it: its host and its chat template behind the guard's own port.
+ */
 import { fromErrorRecord, PlenumError } from '../base/errors.ts';
 import { newId } from '../base/ids.ts';
 import type { ChatTemplate } from '../model/chat-template.ts';

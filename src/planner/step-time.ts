@@ -6,10 +6,11 @@
  *   ms = fixed + small · min(tokens, KNEE) + large · max(0, tokens - KNEE)
  *      + attended · Σ cells attended to      (one coefficient below TILE tokens, one from there)
  *
- * The newest steps of each size class are kept, so that hours of decoding do not make it forget what
- * a prompt costs. The fit minimises the relative error, outliers weigh less, and the first guess
- * counts as a few observations. No coefficient is negative, so that more work in the same kernels is never predicted to
- * take less time: on a machine where eight sequences decode as fast as one, `small` is 0. Pure.
+ * The newest steps of each size class are kept, so that hours of decoding do not make it forget
+ * what a prompt costs. The fit minimises the relative error, outliers weigh less, and the first
+ * guess counts as a few observations. No coefficient is negative, so that more work in the same
+ * kernels is never predicted to take less time: on a machine where eight sequences decode as fast
+ * as one, `small` is 0. Pure.
  */
 import { solveSymmetric } from './linear-solve.ts';
 

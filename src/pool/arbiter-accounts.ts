@@ -1,10 +1,10 @@
 /**
  * What each class of models has had of the machine's time, in two accounts. Pure arithmetic.
  *
- * Fair share. A class's virtual time is v = Σ computed ms / weight; whoever has the least goes next.
- * Between classes that are busy all along |v_a − v_b| stays below one turn over its weight, so that
- * over T their times are in the proportion of their weights up to a turn each. A class that wakes
- * begins at the least v of the busy ones: nobody saves up by sleeping.
+ * Fair share. A class's virtual time is v = Σ computed ms / weight; whoever has the least goes
+ * next. Between classes that are busy all along |v_a − v_b| stays below one turn over its weight,
+ * so that over T their times are in the proportion of their weights up to a turn each. A class that
+ * wakes begins at the least v of the busy ones: nobody saves up by sleeping.
  *
  * Floor. While a class has work and others want the machine too, its claim grows by
  * floor × hosts-at-once per ms and falls by what it computes, never below 0. It is owed a turn when
@@ -100,7 +100,9 @@ export class ClassAccounts {
     this.#fresh.clear();
   }
 
-  /** Claims grow up to `now`; `hosts` = those of each class that have work, none = no contention. */
+  /**
+   * Claims grow up to `now`; `hosts` = those of each class that have work, none = no contention.
+   */
   accrue(now: number, hosts: ReadonlyMap<ModelClass, number>): void {
     const ms = this.#accruedAt === null ? 0 : Math.max(0, now - this.#accruedAt);
     this.#accruedAt = now;

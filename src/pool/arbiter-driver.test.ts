@@ -118,8 +118,8 @@ describe('two models of one machine', () => {
     const keeper = new TurnKeeper(defaultPolicy(1), systemClock);
     const without = await interleaving(null);
     const shared = await interleaving(keeper);
-    // A step of 24 ms leaves 24/3 steps of the flood without the arbiter, 0.2 · 24/3 with it. Timers
-    // of a busy machine fire late, which only lowers the first figure.
+    // A step of 24 ms leaves 24/3 steps of the flood without the arbiter, 0.2 · 24/3 with it.
+    // Timers of a busy machine fire late, which only lowers the first figure.
     expect(mean(shared)).toBeGreaterThan(0.3);
     expect(mean(shared)).toBeLessThan(mean(without) / 1.5);
     expect(mean(shared)).toBeLessThan(3);

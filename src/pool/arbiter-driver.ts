@@ -34,8 +34,8 @@ export class TurnKeeper {
   }
 
   /**
-   * A host process has been started. `post` sends it orders; the first one, that there is an arbiter
-   * and the host is to ask, is sent at once.
+   * A host process has been started. `post` sends it orders; the first one, that there is an
+   * arbiter and the host is to ask, is sent at once.
    */
   seat(model: string, modelClass: ModelClass, post: (order: TurnOrder) => void): TurnSeat {
     this.#seats += 1;

@@ -1,7 +1,8 @@
 /**
  * Who computes next, and for how long: one decision of the arbiter as a function of what is known.
  *
- *   1. floors    a class whose claim has reached a turn; the most owed first. Its turn is that long,
+ *   1. floors    a class whose claim has reached a turn; the most owed first. Its turn is that
+ * long,
  *                whoever waits.
  *   2. targets   x = the least virtual time. If x's shortest step would make somebody late, the
  *                earliest deadline of all goes instead.

@@ -27,8 +27,9 @@ export interface ArbiterPolicy {
   readonly concurrency: number;
   readonly turnMsMax: number;
   /**
-   * A floor is paid in turns of this length: rarely, in batches that are worth their fixed cost. Beside
-   * steps of 20 ms a floor of 0.1 then disturbs one gap of 25, and none by more than chat's delayMsMax.
+   * A floor is paid in turns of this length: rarely, in batches that are worth their fixed cost.
+   * Beside steps of 20 ms a floor of 0.1 then disturbs one gap of 25, and none by more than chat's
+   * delayMsMax.
    */
   readonly floorTurnMs: number;
   /** Credit and debt of a class beyond this much of its own time are forgotten. */
@@ -38,12 +39,12 @@ export interface ArbiterPolicy {
 }
 
 /**
- * Chat's inter-token latency under a flood is step × (1 + delayFraction) + one handover. 0.2 keeps a
- * third of the 1.3 that is promised for the handover (two messages, about 0.4 ms) and for batches
- * that take longer than predicted. The weights let a flood have 2/(8 + 2) = 0.2 of the machine beside chat,
- * a little more than that target leaves of it: while one flood meets one chat, the target decides. The
- * delays of the others are what their callers do not feel beside a network: a guard holds up a
- * stream, an embedding or a ranking a request.
+ * Chat's inter-token latency under a flood is step × (1 + delayFraction) + one handover. 0.2 keeps
+ * a third of the 1.3 that is promised for the handover (two messages, about 0.4 ms) and for batches
+ * that take longer than predicted. The weights let a flood have 2/(8 + 2) = 0.2 of the machine
+ * beside chat, a little more than that target leaves of it: while one flood meets one chat, the
+ * target decides. The delays of the others are what their callers do not feel beside a network: a
+ * guard holds up a stream, an embedding or a ranking a request.
  */
 export const DEFAULT_CLASSES: ArbiterPolicy['classes'] = {
   chat: { weight: 8, floor: 0.5, delayMsMax: 50, delayFraction: 0.2, turnMs: 0 },

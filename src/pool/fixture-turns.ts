@@ -1,7 +1,7 @@
 /**
  * A machine in simulated time for tests of the arbiter: hosts with real turn gates, messages that
- * take their time, steps that take theirs. It asserts at every event that no more hosts compute than
- * may. Hosts can be given work, crash and hang.
+ * take their time, steps that take theirs. It asserts at every event that no more hosts compute
+ * than may. Hosts can be given work, crash and hang.
  */
 import { assert, defined } from '../base/assert.ts';
 import { TurnGate } from '../host/turn-gate.ts';

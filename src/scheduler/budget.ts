@@ -1,7 +1,7 @@
 /**
  * How many tokens of catching-up fit into a step's time. A step's time is predicted by the
- * StepTimeModel; the budget is milliseconds, not tokens, because a token costs another time on every
- * machine, model and context length.
+ * StepTimeModel; the budget is milliseconds, not tokens, because a token costs another time on
+ * every machine, model and context length.
  */
 import type { StepShape, StepTimeModel } from './plan.ts';
 
@@ -38,8 +38,8 @@ export interface ChunkQuestion {
 export const LARGE_STEP_TOKENS = 64;
 
 /**
- * The longest chunk whose step is predicted to stay within the budget; 0 when none does. Large steps
- * are looked at first: time grows with tokens below and above their border, not across it.
+ * The longest chunk whose step is predicted to stay within the budget; 0 when none does. Large
+ * steps are looked at first: time grows with tokens below and above their border, not across it.
  */
 export function chunkWithin(time: StepTimeModel, question: ChunkQuestion): number {
   const { shape, start, budgetMs } = question;

@@ -2,9 +2,9 @@
  * The pass that lets sequences catch up (prompts, and tokens of preempted sequences) in the time
  * that the step has left beside those that decode.
  *
- * Order: the oldest first gets half of the time and of the step's tokens, so that no stream of short
- * prompts starves it; then the shortest remaining first, which gives the lowest mean TTFT; what is
- * left goes to the oldest.
+ * Order: the oldest first gets half of the time and of the step's tokens, so that no stream of
+ * short prompts starves it; then the shortest remaining first, which gives the lowest mean TTFT;
+ * what is left goes to the oldest.
  */
 import { defined } from '../base/assert.ts';
 import { chunkWithin, LARGE_STEP_TOKENS, withSlice } from './budget.ts';
@@ -31,9 +31,13 @@ export const AUTO_STEP_FACTOR = 1.8;
  * one prompt beside four streams still leaves them within AUTO_STEP_FACTOR.
  */
 const PROMPT_WEIGHT = 3;
-/** While nothing decodes a step may take this long: what bounds cancellation and a newcomer's wait. */
+/**
+ * While nothing decodes a step may take this long: what bounds cancellation and a newcomer's wait.
+ */
 export const CATCH_UP_STEP_MS_MAX = 500;
-/** When the time is too short for a single token of the oldest, a step takes this many all the same. */
+/**
+ * When the time is too short for a single token of the oldest, a step takes this many all the same.
+ */
 export const CHUNK_TOKENS_MIN = 16;
 /** A small chunk may cost this many times as much per token as a large one. */
 const SMALL_CHUNK_EXCESS = 1.5;
@@ -104,8 +108,8 @@ function largeChunkMs(draft: StepDraft, s: Sequence, time: StepTimeModel): numbe
 }
 
 /**
- * The step's time has no room for a large chunk of `s`, and the small one that it has room for would
- * cost much more per token: better a large one now and then.
+ * The step's time has no room for a large chunk of `s`, and the small one that it has room for
+ * would cost much more per token: better a large one now and then.
  */
 function paysToBeLarge(
   draft: StepDraft,
@@ -151,7 +155,8 @@ export class CatchUpPace {
 /**
  * The step's time when none is configured. The streams keep more than half of it while they are the
  * many; when more prompts wait than streams run, time is shared by heads: a burst of prompts is not
- * held up by the first of them that answers, and decoding is cheapest when all of them have arrived.
+ * held up by the first of them that answers, and decoding is cheapest when all of them have
+ * arrived.
  */
 export function autoTargetMs(load: {
   readonly decodeMs: number;

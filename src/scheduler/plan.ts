@@ -78,7 +78,10 @@ export type StepResult =
       readonly samples: readonly Sample[];
       readonly scores: readonly PromptScore[];
     }
-  /** The engine found no cells (fragmentation): nothing was computed, the cache is as before the slices. */
+  /**
+   * The engine found no cells (fragmentation): nothing was computed, the cache is as before the
+   * slices.
+   */
   | { readonly kind: 'no_cells' };
 
 /** Predicts and learns how long a step takes. Implemented by the planner; pure. */

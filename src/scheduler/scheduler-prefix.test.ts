@@ -150,7 +150,8 @@ describe('cached prefixes', () => {
     };
     expect([ask(conversation(1)), ask(conversation(2)), ask(conversation(3))]).toEqual([0, 0, 0]);
     expect(ask(conversation(1))).toBe(299);
-    // 900 cells are cached, 124 free: 200 new ones evict the end of the oldest, which is the second.
+    // 900 cells are cached, 124 free: 200 new ones evict the end of the oldest, which is the
+    // second.
     expect(ask(tokensOf(9, 200))).toBe(0);
     const { cells } = drive.scheduler.snapshot();
     expect(cells).toMatchObject({ free: 0, cached: 1024, held: 0 });

@@ -85,7 +85,9 @@ const history = fc
   );
 type History = typeof history extends fc.Arbitrary<infer T> ? T : never;
 
-/** Families are infinite strings of tokens; two prompts of one family share the shorter's length. */
+/**
+ * Families are infinite strings of tokens; two prompts of one family share the shorter's length.
+ */
 function promptOf(a: Arrival, contextTokens: number): Int32Array {
   const shared = Array.from(
     { length: a.shared },

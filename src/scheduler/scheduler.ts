@@ -6,7 +6,8 @@
  *   reap (cancelled, expired) → admit (waiting → running) → decode → catch up → seal
  *
  * Promises: every request ends in exactly one Outcome; free + cached + held = cells after every
- * call; the oldest sequence always makes progress; nothing is computed for a request that has ended.
+ * call; the oldest sequence always makes progress; nothing is computed for a request that has
+ * ended.
  */
 import { assert, defined } from '../base/assert.ts';
 import type { Outcome } from '../wire/outcome.ts';
@@ -329,7 +330,9 @@ export class Scheduler {
     return this.#reserveSome(draft, s, count);
   }
 
-  /** Recomputation, not swapping: its tokens stay, its cells go, it returns to the queue's front. */
+  /**
+   * Recomputation, not swapping: its tokens stay, its cells go, it returns to the queue's front.
+   */
   #preempt(s: Sequence): void {
     this.#ledger.retire(s, this.#options.prefixCache && !s.scorePrompt);
     s.preemptions += 1;

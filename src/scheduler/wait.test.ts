@@ -7,7 +7,9 @@ import { predictWaitMs, WaitEstimator } from './wait.ts';
 
 const whole = fc.nat({ max: 12 });
 
-/** One millisecond after the other: who runs counts down, a free slot takes the first that waits. */
+/**
+ * One millisecond after the other: who runs counts down, a free slot takes the first that waits.
+ */
 function byHand(running: readonly number[], waiting: readonly number[], slots: number): number {
   const left = running.filter((ms) => ms > 0);
   const queue = waiting.slice();

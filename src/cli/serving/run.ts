@@ -145,10 +145,12 @@ function announce(
     const state = model.state === 'ready' ? (device ?? '') : (model.reason ?? model.state);
     out.write(`  ${model.id}: ${model.description}, ${context}, ${state}${words}\n`);
   }
-  const body = `'{"model":"${node.models()[0]?.id}","messages":[{"role":"user","content":"Hello"}]}'`;
+  const messages = [{ role: 'user', content: 'Hello' }];
+  const body = JSON.stringify({ model: node.models()[0]?.id, messages });
   const auth = config.server.apiKeys.length === 0 ? '' : ` -H "Authorization: Bearer $KEY"`;
   out.write(
-    `Try it:  curl ${url}/v1/chat/completions -H 'content-type: application/json'${auth} -d ${body}\n`,
+    `Try it:  curl ${url}/v1/chat/completions -H 'content-type: application/json'` +
+      `${auth} -d '${body}'\n`,
   );
   out.write(`Read:    ${url}/docs    Stop: Ctrl-C (${formatMillis(config.drainMs)} to finish)\n`);
 }

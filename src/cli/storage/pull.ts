@@ -1,4 +1,6 @@
-/** `plenum pull`: fetches models and says what it does meanwhile. The fetching is the registry's. */
+/**
+ * `plenum pull`: fetches models and says what it does meanwhile. The fetching is the registry's.
+ */
 import { toErrorRecord } from '../../base/errors.ts';
 import { formatBytes } from '../../base/units.ts';
 import type { OnPullEvent, PullEvent } from '../../model/download-events.ts';

@@ -1,7 +1,7 @@
 /**
  * Log probabilities of a row of logits: log-softmax of what the model computed, before bias,
- * penalties, temperature or any cut. So they sum to one over the vocabulary and do not depend on how
- * a request samples.
+ * penalties, temperature or any cut. So they sum to one over the vocabulary and do not depend on
+ * how a request samples.
  */
 import type { RawLogprob } from '../../scheduler/plan.ts';
 import type { RowScan } from './rows.ts';
