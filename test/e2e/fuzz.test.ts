@@ -75,12 +75,18 @@ async function expectUnharmed(): Promise<void> {
 async function expectOrderly(path: string, body: string): Promise<void> {
   const reply = await server.post(path, body);
   const text = await reply.text();
+  // A deadline that the request itself set may pass on a busy machine: 504, or an event if it streams.
+  const expired = body.includes('"deadline_ms"') && text.includes('"code":"deadline_exceeded"');
   if (reply.status === 200) {
-    expect(text).not.toContain('data: {"error"');
+    if (!expired) expect(text).not.toContain('data: {"error"');
     return;
   }
-  expect(reply.status, text).toBeGreaterThanOrEqual(400);
-  expect(reply.status, text).toBeLessThan(500);
+  if (expired) {
+    expect(reply.status, text).toBe(504);
+  } else {
+    expect(reply.status, text).toBeGreaterThanOrEqual(400);
+    expect(reply.status, text).toBeLessThan(500);
+  }
   const { error } = errorBodySchema.parse(JSON.parse(text));
   expect(error.message.length).toBeLessThan(1000);
 }
