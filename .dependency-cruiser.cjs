@@ -4,7 +4,7 @@
  */
 const RANKS = [
   ['base'],
-  ['wire', 'telemetry'],
+  ['wire', 'telemetry', 'plot'],
   ['config', 'model'],
   ['planner', 'scheduler', 'stream'],
   ['engine', 'admission', 'http'],

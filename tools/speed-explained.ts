@@ -17,7 +17,7 @@ import {
 import { bindingOf } from '../src/planner/speed.ts';
 import { familyParams } from '../src/planner/speed-params.ts';
 import { SPEED_TABLE } from '../src/planner/speed-table.ts';
-import { type Plot, svgPlot } from './svg-plot.ts';
+import { type Plot, svgPlot } from '../src/plot/svg-plot.ts';
 
 const catalogue = loadCatalogue();
 

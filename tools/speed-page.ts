@@ -1,8 +1,8 @@
 /** The generated page of the fit: errors by set, parameters, what was left out and why, plots. */
 
+import { type Plot, svgPlot } from '../src/plot/svg-plot.ts';
 import { BACKENDS } from './speed-layout.ts';
 import { errorsBySet, type Fitted, type Predicted, type RowPredictor } from './speed-model.ts';
-import { type Plot, svgPlot } from './svg-plot.ts';
 
 export interface LeftOutLine {
   readonly name: string;

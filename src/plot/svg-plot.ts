@@ -1,4 +1,7 @@
-/** Small SVG plots for generated pages: points and lines on linear or logarithmic axes. */
+/**
+ * Small SVG plots for generated pages: points and lines on linear or logarithmic axes, as text.
+ * The same input gives the same text. It draws nothing interactive and reads no file.
+ */
 
 export interface Series {
   readonly name: string;
