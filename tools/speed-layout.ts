@@ -33,6 +33,7 @@ const kinds = (float: number, q8: number, low: number, mx: number) => ({
   q8,
   q4: low,
   k: low,
+  k6: low,
   mx,
 });
 

@@ -34,6 +34,8 @@ export interface Weights {
   readonly byClass: Readonly<Record<WeightClass, WeightSum>>;
   /** `Q4_K` → bytes of tensors of that type. */
   readonly bytesByType: ReadonlyMap<string, number>;
+  /** By class: `Q4_K` → parameters of that type. Kernels differ by type, and classes in use. */
+  readonly typesByClass: Readonly<Record<WeightClass, ReadonlyMap<string, number>>>;
   /** The embedding is also the output matrix. */
   readonly isTied: boolean;
   readonly hasExperts: boolean;
@@ -51,6 +53,9 @@ export function weightsOf(tensors: readonly GgufTensor[], options: WeightOptions
   ) as Record<WeightClass, { parameters: number; bytes: number }>;
   const lookup = { parameters: 0, bytes: 0 };
   const bytesByType = new Map<string, number>();
+  const types = Object.fromEntries(
+    WEIGHT_CLASSES.map((name) => [name, new Map<string, number>()]),
+  ) as Record<WeightClass, Map<string, number>>;
   const isTied = !options.isEncoder && !tensors.some(({ name }) => name === 'output.weight');
   for (const { name, elements, bytes, type } of tensors) {
     const weightClass = classOf(name);
@@ -58,6 +63,8 @@ export function weightsOf(tensors: readonly GgufTensor[], options: WeightOptions
     const isOutput = isTied && name === 'token_embd.weight';
     if (weightClass === 'embedding' && !isOutput) add(lookup, elements, bytes);
     bytesByType.set(type.name, (bytesByType.get(type.name) ?? 0) + bytes);
+    const own = types[weightClass];
+    own.set(type.name, (own.get(type.name) ?? 0) + elements);
   }
   const total = { parameters: 0, bytes: 0 };
   for (const name of WEIGHT_CLASSES) add(total, sums[name].parameters, sums[name].bytes);
@@ -70,6 +77,7 @@ export function weightsOf(tensors: readonly GgufTensor[], options: WeightOptions
     activeBytes: active('bytes'),
     byClass: sums,
     bytesByType,
+    typesByClass: types,
     isTied,
     hasExperts: options.experts > 0,
   };

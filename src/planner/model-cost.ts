@@ -3,9 +3,13 @@
  * bytes, kernels. Pure sums over a geometry.
  */
 import type { ModelGeometry } from '../model/geometry.ts';
+import type { WeightClass, Weights } from '../model/geometry-weights.ts';
 
-/** Kernels decode weights of different kinds at different speeds. */
-export const WEIGHT_KINDS = ['float', 'q8', 'q4', 'k', 'mx'] as const;
+/**
+ * Kernels decode weights of different kinds at different speeds. `k6` stands apart from the other
+ * K quantisations: on processors those are laid out anew for matrix products, and it is not.
+ */
+export const WEIGHT_KINDS = ['float', 'q8', 'q4', 'k', 'k6', 'mx'] as const;
 export type WeightKind = (typeof WEIGHT_KINDS)[number];
 
 export interface WeightGroup {
@@ -53,7 +57,7 @@ const KERNELS_ENDS = 4;
 export function modelCost(geometry: ModelGeometry): ModelCost {
   const { weights, layers, experts, expertsUsed, width } = geometry;
   const { byClass } = weights;
-  const kinds = kindShares(weights.bytesByType);
+  const kinds = (...classes: WeightClass[]): Kinds => kindShares(weights, classes);
   const head = weights.isTied ? byClass.embedding : byClass.output;
   const denseBytes =
     weights.bytes - byClass.embedding.bytes - byClass.output.bytes - byClass.experts.bytes;
@@ -64,14 +68,14 @@ export function modelCost(geometry: ModelGeometry): ModelCost {
     byClass.experts.parameters;
   const perLayer = experts > 0 ? KERNELS_EXPERT_LAYER : KERNELS_DENSE_LAYER;
   return {
-    dense: { bytes: denseBytes, parameters: denseParameters, kinds: kinds.dense },
+    dense: { bytes: denseBytes, parameters: denseParameters, kinds: kinds(...DENSE_CLASSES) },
     experts:
       experts === 0
         ? null
-        : { ...byClass.experts, kinds: kinds.experts, count: experts, used: expertsUsed },
+        : { ...byClass.experts, kinds: kinds('experts'), count: experts, used: expertsUsed },
     head: geometry.isEncoder
-      ? { bytes: 0, parameters: 0, kinds: kinds.dense }
-      : { ...head, kinds: kinds.dense },
+      ? { bytes: 0, parameters: 0, kinds: ONLY_FLOAT }
+      : { ...head, kinds: kinds(weights.isTied ? 'embedding' : 'output') },
     cache: cacheGroups(geometry),
     kernels: layers.length * perLayer + KERNELS_ENDS,
     layers: layers.length,
@@ -87,52 +91,34 @@ export function expectedExperts(count: number, used: number, tokens: number): nu
   return count * (1 - (1 - used / count) ** tokens);
 }
 
-interface Shares {
-  readonly dense: Readonly<Record<WeightKind, number>>;
-  readonly experts: Readonly<Record<WeightKind, number>>;
-}
+type Kinds = Readonly<Record<WeightKind, number>>;
 
-/**
- * Shares of the matrices by kind. F32 is left out: norms and routers, which are small. In a file
- * with MXFP4 the experts are of that type and the rest is not.
- */
-function kindShares(bytesByType: ReadonlyMap<string, number>): Shares {
-  const sums: Record<WeightKind, number> = { float: 0, q8: 0, q4: 0, k: 0, mx: 0 };
-  for (const [type, bytes] of bytesByType) {
-    if (type !== 'F32') sums[kindOf(type)] += bytes / bitsOf(type);
+/** What every step reads whole. */
+const DENSE_CLASSES = ['attention', 'feed_forward', 'recurrent', 'norm', 'other'] as const;
+const ONLY_FLOAT: Kinds = { float: 1, q8: 0, q4: 0, k: 0, k6: 0, mx: 0 };
+
+/** Shares of the matrices by kind. F32 is left out: norms and routers, which are small. */
+function kindShares({ typesByClass }: Weights, classes: readonly WeightClass[]): Kinds {
+  const sums: Record<WeightKind, number> = { float: 0, q8: 0, q4: 0, k: 0, k6: 0, mx: 0 };
+  let total = 0;
+  for (const weightClass of classes) {
+    for (const [type, parameters] of typesByClass[weightClass]) {
+      if (type === 'F32') continue;
+      sums[kindOf(type)] += parameters;
+      total += parameters;
+    }
   }
-  const total = Object.values(sums).reduce((sum, n) => sum + n, 0);
-  if (total === 0) return { dense: ONLY_FLOAT, experts: ONLY_FLOAT };
-  const { mx, ...others } = sums;
-  const rest = total - mx;
-  if (mx === 0 || rest === 0) {
-    const all = scaled(sums, total);
-    return { dense: all, experts: all };
-  }
-  return {
-    dense: scaled({ ...others, mx: 0 }, rest),
-    experts: { float: 0, q8: 0, q4: 0, k: 0, mx: 1 },
-  };
-}
-
-const ONLY_FLOAT: Readonly<Record<WeightKind, number>> = { float: 1, q8: 0, q4: 0, k: 0, mx: 0 };
-
-function scaled(sums: Record<WeightKind, number>, total: number): Record<WeightKind, number> {
-  const { float, q8, q4, k, mx } = sums;
-  return { float: float / total, q8: q8 / total, q4: q4 / total, k: k / total, mx: mx / total };
+  if (total === 0) return ONLY_FLOAT;
+  for (const kind of WEIGHT_KINDS) sums[kind] /= total;
+  return sums;
 }
 
 function kindOf(type: string): WeightKind {
-  if (type === 'F16' || type === 'BF16' || type === 'F32') return 'float';
+  if (type === 'F16' || type === 'BF16') return 'float';
   if (type === 'Q8_0' || type === 'MLX8') return 'q8';
   if (type === 'MXFP4' || type === 'NVFP4') return 'mx';
+  if (type === 'Q6_K') return 'k6';
   return /_K$|^IQ|^TQ/.test(type) ? 'k' : 'q4';
-}
-
-/** Rough bits per weight by name, for shares of parameters only; bytes are counted exactly. */
-function bitsOf(type: string): number {
-  if (type.endsWith('16')) return 16;
-  return Number(/\d/.exec(type)?.[0] ?? 4) + 0.5;
 }
 
 function cacheGroups(geometry: ModelGeometry): readonly CacheGroup[] {

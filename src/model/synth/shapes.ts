@@ -1,5 +1,5 @@
 /**
- * The shapes that can be synthesised: published models by name, and small fixtures.
+ * The shapes that can be synthesised: published models by name, probes, and small fixtures.
  * Figures only. Their sources: the models' own published configurations (config.json); layers,
  * widths, heads, vocabularies and contexts were checked against the published parameter counts.
  */
@@ -206,10 +206,24 @@ const FIXTURES: readonly SynthShape[] = [
   fixture(bert('tiny-bert', [2, 64, 2, 2, 32, 192, 1024, 512], 'mean')),
 ];
 
-const byName = new Map([...PUBLISHED, ...FIXTURES].map((known) => [known.name, known]));
+// Of no published model, but of such sizes that a machine is measured on them within seconds: more
+// weights than a cache holds, rows that every quantisation divides, little vocabulary.
+const PROBES: readonly SynthShape[] = [
+  llama2('probe-dense', [10, 1024, 16, 4, 64, 2816, 8192, 8192]),
+  shape('probe-moe', 'qwen3moe', [8, 768, 12, 4, 64, 512, 8192, 8192], {
+    experts: 32,
+    expertsUsed: 4,
+  }),
+  shape('probe-moe-wide', 'llama', [10, 1024, 16, 8, 64, 1536, 16384, 8192], {
+    experts: 8,
+    expertsUsed: 2,
+  }),
+];
 
-/** Every shape: the published ones, then the fixtures. */
-export const SHAPES: readonly SynthShape[] = [...PUBLISHED, ...FIXTURES];
+const byName = new Map([...PUBLISHED, ...PROBES, ...FIXTURES].map((known) => [known.name, known]));
+
+/** Every shape: the published ones, those to measure with, then the fixtures. */
+export const SHAPES: readonly SynthShape[] = [...PUBLISHED, ...PROBES, ...FIXTURES];
 
 /** The shape called `name`, in lower case; undefined when there is none. */
 export const shapeByName = (name: string): SynthShape | undefined => byName.get(name);
