@@ -17,6 +17,14 @@ export const CACHE_TYPES = [
 ] as const;
 export type CacheType = (typeof CACHE_TYPES)[number];
 
+/** Bytes of one number of a cache, its share of a block's scale included: f16 2, q8_0 34/32. */
+export function cacheElementBytes(type: CacheType): number {
+  return vectorBytes(type, WHOLE_BLOCKS) / WHOLE_BLOCKS;
+}
+
+/** Numbers that are whole blocks of every type. */
+const WHOLE_BLOCKS = 256;
+
 export interface CacheTypes {
   readonly key: CacheType;
   readonly value: CacheType;

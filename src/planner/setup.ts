@@ -37,6 +37,8 @@ export interface MachineSetup {
   /** Memory of a discrete machine's host, for layers that its cards do not hold. */
   readonly system?: { readonly memoryGib: number; readonly bandwidthBytesPerSecond: number };
   readonly reserveBytes?: number;
+  /** Measured on this very machine, in the place of its family's. */
+  readonly params?: FamilyParams;
 }
 
 const GIB = 2 ** 30;
@@ -89,7 +91,7 @@ export interface PlaceAsk {
 /** Where the layers lie: on the devices, or shared with system memory where there is one. */
 export function placeModel({ setup, table, need, layers }: PlaceAsk): SetupSpeed {
   const { machine, devices = 1 } = setup;
-  const own = familyParams(table, machine.family);
+  const own = setup.params ?? familyParams(table, machine.family);
   const params = setup.backend === 'mlx' ? familyParams(table, 'mlx') : own;
   const attention = setup.attention ?? 'flash';
   const device = deviceOf({ machine, params, attention, ratesPerCore: own.ratesPerCore });

@@ -11,6 +11,11 @@ export interface AttentionParams {
   readonly cacheShare: number;
   /** Of the sustained matrix rate, in attention. */
   readonly attentionShare: number;
+  /**
+   * Of the vector rate, in attention of steps below TILE_TOKENS, where those are computed row by
+   * row; left out where the cache's bandwidth is all that they cost.
+   */
+  readonly rowShare?: number;
   /** Kernels per layer beyond the one of fused attention. */
   readonly extraKernels: number;
 }
@@ -39,6 +44,13 @@ export interface SpeedParams {
   readonly softness: number;
   /** Rows by which the last tile of a matrix kernel is idle. */
   readonly tilePadding: number;
+  /** The same by kind, where each kind's kernel has tiles of its own. */
+  readonly paddingByKind?: Readonly<Record<WeightKind, number>>;
+  /**
+   * Of the sustained matrix rate, in matrices of experts whose rows are computed one by one, as
+   * processors do; left out where experts run like other matrices.
+   */
+  readonly expertShare?: Readonly<Record<WeightKind, number>>;
   readonly kernelMicros: number;
 }
 

@@ -7,7 +7,8 @@
  *
  * The rate is that of vector kernels for few rows and of matrix kernels for many, whichever is
  * faster. Every term is monotone: more bandwidth or compute is never slower, more tokens or
- * context never faster. Parameters come from data/speed-params.json. Pure.
+ * context never faster, but where attention changes to tiles. Parameters come from
+ * data/speed-params.json or from a machine's own measurements. Pure.
  */
 import { expectedExperts, type ModelCost, WEIGHT_KINDS, type WeightGroup } from './model-cost.ts';
 import type { AttentionParams, SpeedParams } from './speed-params.ts';
@@ -110,7 +111,7 @@ function weightTerms(shape: StepShape, cost: ModelCost, device: Device): WeightT
     const rows = (tokens * used) / touched;
     bytes += (cost.experts.bytes * touched) / count;
     ops += (2 * cost.experts.parameters * tokens * used) / count;
-    computeMs += rowsMs(cost.experts, rows, touched / count, device);
+    computeMs += expertsMs(cost.experts, rows, touched / count, device);
   }
   return { bytes, ops, computeMs };
 }
@@ -120,24 +121,31 @@ function weightTerms(shape: StepShape, cost: ModelCost, device: Device): WeightT
  * take each row alone; matrix kernels work in tiles, of which the last is only partly filled.
  */
 function rowsMs(group: WeightGroup, rows: number, share: number, device: Device): number {
-  const { params } = device;
+  const { params, vectorOpsPerSecond: vector, matrixOpsPerSecond: matrix } = device;
   let perRow = 0;
-  let perTileRow = 0;
+  let perTile = 0;
+  let perTileUnpadded = 0;
   for (const kind of WEIGHT_KINDS) {
     const part = group.kinds[kind];
     if (part === 0) continue;
+    const padding = params.paddingByKind?.[kind] ?? params.tilePadding;
     perRow += part / params.vectorShare[kind];
-    perTileRow += part / params.matrixShare[kind];
+    perTile += (part * (rows + padding)) / params.matrixShare[kind];
+    perTileUnpadded += (part * rows) / params.matrixShare[kind];
   }
   const ops = 2 * group.parameters * share;
-  const vector = device.vectorOpsPerSecond;
-  const matrix = device.matrixOpsPerSecond;
-  const vectorMs = vector === null ? 0 : (1e3 * ops * rows * perRow) / vector;
-  const tiled = ops * (rows + params.tilePadding) * perTileRow;
-  const matrixMs = matrix === null ? 0 : (1e3 * tiled) / matrix;
   // Without a vector rate: the matrix rate, without idle rows, which few rows would not have.
-  if (vector === null) return (matrixMs * rows) / (rows + params.tilePadding);
-  return matrix === null ? vectorMs : Math.min(vectorMs, matrixMs);
+  if (vector === null) return matrix === null ? 0 : (1e3 * ops * perTileUnpadded) / matrix;
+  const vectorMs = (1e3 * ops * rows * perRow) / vector;
+  return matrix === null ? vectorMs : Math.min(vectorMs, (1e3 * ops * perTile) / matrix);
+}
+
+function expertsMs(group: WeightGroup, rows: number, share: number, device: Device): number {
+  const { params, matrixOpsPerSecond: matrix } = device;
+  const { expertShare } = params;
+  if (expertShare === undefined || matrix === null) return rowsMs(group, rows, share, device);
+  const perRow = WEIGHT_KINDS.reduce((sum, kind) => sum + group.kinds[kind] / expertShare[kind], 0);
+  return (1e3 * 2 * group.parameters * share * rows * perRow) / matrix;
 }
 
 function cacheTerms(
@@ -157,7 +165,20 @@ function cacheTerms(
     bytes += group.layers * group.elements * cacheElementBytes * cells * sequences;
     ops += group.layers * group.opsPerCell * cells * tokens;
   }
-  const rate = device.matrixOpsPerSecond;
-  const computeMs = rate === null ? 0 : (1e3 * ops) / (rate * device.attention.attentionShare);
-  return { bytes, ops, computeMs };
+  return { bytes, ops, computeMs: attentionMs(ops, tokens, device) };
+}
+
+/**
+ * From so many tokens on attention is computed in tiles, which is several times cheaper per cell
+ * (GGML_FA_TILE_Q of ggml's CPU backend; GPUs change from a vector to a matrix kernel alike).
+ */
+export const TILE_TOKENS = 64;
+
+function attentionMs(ops: number, tokens: number, device: Device): number {
+  const { attention, vectorOpsPerSecond: vector, matrixOpsPerSecond: matrix } = device;
+  const { rowShare, attentionShare } = attention;
+  if (rowShare !== undefined && vector !== null && tokens < TILE_TOKENS) {
+    return (1e3 * ops) / (vector * rowShare);
+  }
+  return matrix === null ? 0 : (1e3 * ops) / (matrix * attentionShare);
 }

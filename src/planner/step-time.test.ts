@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Prng } from '../base/prng.ts';
-import { OnlineStepTime, TILE_TOKENS } from './step-time.ts';
+import { TILE_TOKENS } from './step-cost.ts';
+import { OnlineStepTime } from './step-time.ts';
 
 interface Shape {
   readonly tokens: number;
