@@ -1,11 +1,10 @@
 /**
- * Every error that leaves the front door, in one shape: what routes throw, what Fastify finds, what
- * the HTTP parser refuses, unknown paths and wrong methods. Faults of our own are logged, and a
- * client gets the request id instead of their text.
+ * Every error that leaves the front door, in one shape: what routes throw, what Fastify finds,
+ * unknown paths and wrong methods (parser-errors.ts: what never becomes a request). Faults of our
+ * own are logged, and a client gets the request id instead of their text.
  */
-import type { Socket } from 'node:net';
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import { type ErrorCode, PlenumError, toPlenumError } from '../base/errors.ts';
+import { PlenumError, toPlenumError } from '../base/errors.ts';
 import { nearest } from '../base/nearest.ts';
 import { errorBody } from './format.ts';
 import type { FrontDoor } from './front-door.ts';
@@ -97,7 +96,7 @@ export function installErrorHandlers(app: FastifyInstance, door: FrontDoor): voi
   });
   app.setErrorHandler(async (thrown: unknown, request, reply) => {
     const error = toClientError(thrown, door, request);
-    request.exchange.code = error.code;
+    request.exchange.code ??= error.code;
     await sendError(reply, error);
     return reply;
   });
@@ -128,52 +127,5 @@ function unknownPath(
   return new PlenumError(
     'method_not_allowed',
     `${path.slice(0, 200)} takes ${allowed}, not ${request.method}.`,
-  );
-}
-
-const PARSER_ERRORS: Readonly<Record<string, readonly [ErrorCode, string]>> = {
-  ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'The request was not complete in time.'],
-  HPE_HEADER_OVERFLOW: ['headers_too_large', 'The headers are longer than the limit.'],
-};
-const STATUS_TEXT: Readonly<Record<number, string>> = {
-  400: 'Bad Request',
-  408: 'Request Timeout',
-  431: 'Request Header Fields Too Large',
-};
-
-/** What the HTTP parser refuses never becomes a request: the answer is written by hand. */
-export function onClientError(error: NodeJS.ErrnoException, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || replyStarted(socket)) {
-    socket.destroy();
-    return;
-  }
-  const [code, message] = PARSER_ERRORS[error.code ?? ''] ?? [
-    'invalid_request',
-    'This is not a valid HTTP request.',
-  ];
-  const refusal = new PlenumError(code, message);
-  const body = JSON.stringify(errorBody(refusal));
-  const { status } = refusal.row;
-  socket.end(
-    [
-      `HTTP/1.1 ${status} ${STATUS_TEXT[status] ?? 'Error'}`,
-      'content-type: application/json; charset=utf-8',
-      `content-length: ${Buffer.byteLength(body)}`,
-      'connection: close',
-      '',
-      body,
-    ].join('\r\n'),
-    () => socket.destroy(),
-  );
-}
-
-/** True when a reply is already on its way on this socket; a second one would garble it. */
-function replyStarted(socket: Socket): boolean {
-  const message: unknown = Reflect.get(socket, '_httpMessage');
-  return (
-    typeof message === 'object' &&
-    message !== null &&
-    'headersSent' in message &&
-    message.headersSent === true
   );
 }

@@ -36,6 +36,8 @@ export class Exchange {
   stream = false;
   code: ErrorCode | null = null;
   facts: GenerationFacts | null = null;
+  /** Of an answer that was written without the reply: the status of `code`. */
+  statusBeside: number | null = null;
   #open = 1;
   readonly #onDone: (exchange: Exchange) => void;
 
@@ -53,6 +55,12 @@ export class Exchange {
   release(): void {
     this.#open -= 1;
     if (this.#open === 0) this.#onDone(this);
+  }
+
+  /** The socket was answered, or is gone, before there was a reply: that is how it ended. */
+  answeredBeside(code: ErrorCode): void {
+    this.code ??= code;
+    this.statusBeside ??= ERROR_TABLE[code].status;
   }
 
   get outcome(): Outcome {

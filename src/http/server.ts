@@ -5,9 +5,9 @@
  */
 import type { IncomingMessage } from 'node:http';
 import cors from '@fastify/cors';
-import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify';
+import { type FastifyInstance, type FastifyReply, type FastifyRequest, fastify } from 'fastify';
 import { systemClock } from '../base/clock.ts';
-import { PlenumError } from '../base/errors.ts';
+import { ERROR_TABLE, PlenumError } from '../base/errors.ts';
 import { isRequestId, newId } from '../base/ids.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
 import { assertBindable, hostGuard, KeyRing } from './auth.ts';
@@ -15,7 +15,7 @@ import type { Backend } from './backend.ts';
 import { parseBody } from './body.ts';
 import type { HttpConfig } from './config.ts';
 import { embeddingsRoutes } from './embeddings.ts';
-import { installErrorHandlers, onClientError, sendError, toClientError } from './errors.ts';
+import { installErrorHandlers, sendError, toClientError } from './errors.ts';
 import { Exchange, record } from './exchange.ts';
 import type { FrontDoor } from './front-door.ts';
 import { generationRoutes } from './generation-routes.ts';
@@ -25,6 +25,7 @@ import { moderationsRoutes } from './moderations.ts';
 import { registerOpenApi } from './openapi.ts';
 import { documentRoutes, probeRoutes } from './operation-routes.ts';
 import { rerankRoutes } from './rerank.ts';
+import { Connections } from './parser-errors.ts';
 import { FlushQueue } from './sse.ts';
 import { requestValidator } from './validate.ts';
 
@@ -42,12 +43,12 @@ const TCP_KEEPALIVE_MS = 30_000;
 export function createServer(options: ServerOptions): FastifyInstance {
   assertGuards(options.backend.models(), options.config.apiKeys);
   const door: FrontDoor = { ...options, clock: systemClock, flushQueue: new FlushQueue() };
-  const app = bareServer(door);
-  app.server.maxConnections = door.config.limits.connectionsMax;
+  const connections = new Connections(door);
+  const app = bareServer(door, connections);
   app.setValidatorCompiler(requestValidator(door.config.limits));
   app.setSerializerCompiler(() => (data) => JSON.stringify(data));
   installParser(app);
-  installExchange(app, door);
+  installExchange(app, door, connections);
   installGuards(app, door);
   installErrorHandlers(app, door);
   installQuickClose(app);
@@ -68,17 +69,20 @@ export function createServer(options: ServerOptions): FastifyInstance {
   return app;
 }
 
-function bareServer(door: FrontDoor): FastifyInstance {
+function bareServer(door: FrontDoor, connections: Connections): FastifyInstance {
   const { limits } = door.config;
-  return fastify({
+  const app = fastify({
     logger: false,
     genReqId,
     bodyLimit: limits.bodyBytesMax,
     keepAliveTimeout: limits.keepAliveMs,
     requestTimeout: limits.bodyTimeoutMs,
-    clientErrorHandler: onClientError,
+    clientErrorHandler: connections.refuse,
     frameworkErrors: (error, request, reply) => {
-      void sendError(reply, toClientError(error, door, request));
+      openExchange(request, reply, { door, connections });
+      const refusal = toClientError(error, door, request);
+      request.exchange.code = refusal.code;
+      void sendError(reply, refusal);
     },
     // Draining is the backend's word (503 in our own shape), not Fastify's.
     return503OnClosing: false,
@@ -98,6 +102,13 @@ function bareServer(door: FrontDoor): FastifyInstance {
   });
 }
 
+  const { server } = app;
+  server.maxConnections = limits.connectionsMax;
+  server.on('drop', connections.dropped);
+  server.on('connect', connections.refuseTunnel);
+  // An expectation that is not known may be left unmet; Node would answer past the hooks.
+  server.on('checkExpectation', (request, reply) => server.emit('request', request, reply));
+  return app;
 /** The client's own `x-request-id` where it is a usable one, else a new one. */
 function genReqId(request: Pick<IncomingMessage, 'headers'>): string {
   const given = request.headers['x-request-id'];
@@ -128,28 +139,10 @@ function installParser(app: FastifyInstance): void {
 }
 
 /** Follows each request from its headers to its end, for the log and the metrics. */
-function installExchange(app: FastifyInstance, door: FrontDoor): void {
-  const { telemetry, clock } = door;
+function installExchange(app: FastifyInstance, door: FrontDoor, connections: Connections): void {
   app.decorateRequest('exchange');
   app.addHook('onRequest', (request, reply, done) => {
-    const { raw } = reply;
-    const { config, url } = request.routeOptions;
-    const start = {
-      id: request.id,
-      method: request.method,
-      route: url ?? 'none',
-      generation: config.generation === true,
-      probe: config.probe === true,
-      arrivedMs: clock.now(),
-    };
-    request.exchange = new Exchange(start, (exchange) => {
-      const status = raw.headersSent ? raw.statusCode : 499;
-      record(exchange, { status, totalMs: clock.now() - start.arrivedMs }, telemetry);
-    });
-    raw.once('close', () => request.exchange.release());
-    reply.header('x-request-id', request.id);
-    reply.header('x-content-type-options', 'nosniff');
-    if (door.backend.draining) reply.header('connection', 'close');
+    openExchange(request, reply, { door, connections });
     done();
   });
   app.addHook('onSend', (_request, reply, _payload, done) => {
@@ -161,6 +154,36 @@ function installExchange(app: FastifyInstance, door: FrontDoor): void {
 
 /**
  * `app.close()` waits for the requests under way. Their connections would then stay open for the
+interface Following {
+  readonly door: FrontDoor;
+  readonly connections: Connections;
+}
+
+function openExchange(request: FastifyRequest, reply: FastifyReply, following: Following): void {
+  const { telemetry, clock, backend } = following.door;
+  const { raw } = reply;
+  // A path that cannot be read has no route, and its options are not all there.
+  const { config, url } = request.routeOptions;
+  const start = {
+    id: request.id,
+    method: request.method,
+    route: url ?? 'none',
+    generation: config?.generation === true,
+    probe: config?.probe === true,
+    arrivedMs: clock.now(),
+  };
+  request.exchange = new Exchange(start, (exchange) => {
+    const written = raw.headersSent ? raw.statusCode : ERROR_TABLE.client_closed.status;
+    const status = exchange.statusBeside ?? written;
+    record(exchange, { status, totalMs: clock.now() - start.arrivedMs }, telemetry);
+  });
+  raw.once('close', () => request.exchange.release());
+  following.connections.begin(request, raw, request.exchange);
+  reply.header('x-request-id', request.id);
+  reply.header('x-content-type-options', 'nosniff');
+  if (backend.draining) reply.header('connection', 'close');
+}
+
  * keep-alive time, and the server with them: they are closed as they fall idle.
  */
 function installQuickClose(app: FastifyInstance): void {

@@ -164,6 +164,13 @@ test('a reader that is slow but reads gets every byte', async () => {
   expect(client.received().match(/y{100000}/g)?.length).toBe(100);
 });
 
+/** Every access line so far, as [method, status, code]. */
+const outcomes = (server: { lines: readonly string[] }) =>
+  server.lines
+    .map((line) => JSON.parse(line))
+    .filter((line) => line.msg === 'request')
+    .map(({ method, status, code }) => [method, status, code]);
+
 test('half-open: headers that never end are answered 408 and closed', async () => {
   const server = await open({ limits: { requestHeaderTimeoutMs: 50, bodyTimeoutMs: 5000 } });
   const client = server.dial();
@@ -171,6 +178,7 @@ test('half-open: headers that never end are answered 408 and closed', async () =
   await expect.poll(client.closed).toBe(true);
   expect(client.received()).toMatch(/^HTTP\/1\.1 408 /);
   expect(bodyOf(client.received()).error.code).toBe('request_timeout');
+  expect(outcomes(server)).toEqual([['none', 408, 'request_timeout']]);
 });
 
 test('half-open: a body that never ends is answered 408 and closed', async () => {
@@ -180,6 +188,7 @@ test('half-open: a body that never ends is answered 408 and closed', async () =>
   await expect.poll(client.closed).toBe(true);
   expect(bodyOf(client.received()).error.code).toBe('request_timeout');
   expect(server.backend.generations).toEqual([]);
+  await expect.poll(() => outcomes(server)).toEqual([['POST', 408, 'request_timeout']]);
 });
 
 test('the body timeout does not touch a reply that takes longer', async () => {
@@ -217,6 +226,88 @@ test.each([
   await expect.poll(client.closed).toBe(true);
   expect(client.received()).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
   expect(bodyOf(client.received()).error.code).toBe(code);
+  expect(outcomes(server)).toEqual([['none', status, code]]);
+  const page = (await server.get('/metrics')).body;
+  expect(page).toContain(
+    `plenum_http_responses_total{route="none",method="none",status="${status}"} 1`,
+  );
+});
+
+test.each([
+  ['a chunk that is none', `${head('/v1/completions')}transfer-encoding: chunked\r\n\r\nzz\r\n`],
+  ['a body cut short', post(chat).slice(0, -5)],
+])('%s ends its own request, once', async (_name, raw) => {
+  const server = await open();
+  const client = server.dial();
+  client.socket.end(raw);
+  await expect.poll(client.closed).toBe(true);
+  expect(client.received()).toMatch(/^HTTP\/1\.1 400 /);
+  await expect.poll(() => outcomes(server)).toEqual([['POST', 400, 'invalid_request']]);
+});
+
+test('what comes after a request on its connection is a request of its own', async () => {
+  const server = await open();
+  const client = server.dial();
+  client.socket.write(post(chat));
+  await expect.poll(client.received).toContain('"object":"chat.completion"');
+  client.socket.write('garbage\r\n\r\n');
+  await expect.poll(client.closed).toBe(true);
+  expect(outcomes(server)).toEqual([
+    ['POST', 200, undefined],
+    ['none', 400, 'invalid_request'],
+  ]);
+});
+
+test('headers that are cut off are a request that its client gave up', async () => {
+  const server = await open();
+  const client = server.dial();
+  client.socket.write('GET / HTTP/1.1\r\nho', () => client.socket.resetAndDestroy());
+  await expect.poll(() => outcomes(server)).toEqual([['none', 499, 'client_closed']]);
+});
+
+test('a connection that closes between requests is no request', async () => {
+  const server = await open();
+  const silent = server.dial();
+  silent.socket.resetAndDestroy();
+  const client = server.dial();
+  client.socket.write(post(chat));
+  await expect.poll(client.received).toContain('"object":"chat.completion"');
+  client.socket.resetAndDestroy();
+  const connections = () =>
+    new Promise<number>((resolve) => {
+      server.app.server.getConnections((_error, count) => resolve(count));
+    });
+  await expect.poll(connections).toBe(0);
+  expect(outcomes(server)).toEqual([['POST', 200, undefined]]);
+});
+
+test.each([
+  ['a tunnel', 'CONNECT a:1 HTTP/1.1\r\nhost: localhost\r\n\r\n', ['CONNECT', 405]],
+  ['a path that cannot be read', 'GET /%zz HTTP/1.1\r\nhost: localhost\r\n\r\n', ['GET', 400]],
+  [
+    'an unknown expectation',
+    'GET /nowhere HTTP/1.1\r\nhost: localhost\r\nexpect: tea\r\n\r\n',
+    ['GET', 404],
+  ],
+  ['a method of others', 'PROPFIND / HTTP/1.1\r\nhost: localhost\r\n\r\n', ['PROPFIND', 404]],
+])('%s is answered and written down, once', async (_name, raw, [method, status]) => {
+  const server = await open();
+  const client = server.dial();
+  client.socket.write(raw);
+  await expect.poll(client.received).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+  await expect.poll(() => outcomes(server).length).toBe(1);
+  expect(outcomes(server)).toEqual([[method, status, expect.any(String)]]);
+});
+
+test('a connection beyond the limit is counted and said', async () => {
+  const server = await open({ limits: { connectionsMax: 1 } });
+  const first = server.dial();
+  first.socket.write(post(chat));
+  await expect.poll(first.received).toContain('chat.completion');
+  const second = server.dial();
+  await expect.poll(second.closed).toBe(true);
+  expect((await server.get('/metrics')).body).toContain('plenum_connections_dropped_total 1');
+  expect(server.lines.join('')).toContain('the limit is reached');
 });
 
 test('a body that is announced too large is refused before it is sent', async () => {

@@ -143,6 +143,11 @@ export class Metrics {
     if (request.queueMs !== null) this.#queueWait.observe({ model }, request.queueMs / 1000);
     const computed = request.promptTokens - request.cachedTokens;
     if (request.cachedTokens > 0) {
+  readonly #dropped = this.#counter(
+    'connections_dropped_total',
+    'Connections closed as they came, because the limit was reached.',
+    [],
+  );
       this.#promptTokens.inc({ model, source: 'cached' }, request.cachedTokens);
     }
     if (computed > 0) this.#promptTokens.inc({ model, source: 'computed' }, computed);
@@ -229,6 +234,10 @@ export class Metrics {
     this.#grow(this.#steps, { model }, report.steps.count);
     this.#grow(this.#preemptions, { model }, report.preemptions);
     const { predictedMsSum, measuredMsSum, overheadMsSum } = report.steps;
+  connectionDropped(): void {
+    this.#dropped.inc();
+  }
+
     this.#grow(this.#stepSeconds, { model, kind: 'predicted' }, predictedMsSum / 1000);
     this.#grow(this.#stepSeconds, { model, kind: 'measured' }, measuredMsSum / 1000);
     this.#grow(this.#stepSeconds, { model, kind: 'overhead' }, overheadMsSum / 1000);
