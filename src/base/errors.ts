@@ -123,6 +123,22 @@ export const ERROR_TABLE = {
     true,
     'The model’s host is down and will be tried again; /ready says why.',
   ),
+  pool_full: server(
+    503,
+    true,
+    'The model is not in memory and others hold the room it needs; the sum and they are named.',
+  ),
+  model_does_not_fit: server(
+    507,
+    false,
+    'The model’s whole need does not fit the memory there is; the sum and what would fit are given.',
+  ),
+  memory_pressure: server(
+    503,
+    true,
+    'The system is short of memory, so that no model is loaded at the moment.',
+  ),
+  model_in_use: invalid(409, 'The model serves, loads or is pinned, and so cannot be unloaded now.'),
   guard_unavailable: server(
     503,
     true,

@@ -24,13 +24,13 @@ describe('a wrong configuration is refused with the place and what would be righ
     [
       'a key of nothing known',
       'zebra: 80',
-      'plenum.yaml:1:1: zebra: unknown key; known keys: server, models, defaults, home, drain_ms',
+      'plenum.yaml:1:1: zebra: unknown key; known keys: server, models, defaults, pool, home, drain_ms',
     ],
     [
       'the prototype as a key',
       '__proto__: {x: 1}',
       'plenum.yaml:1:1: __proto__: unknown key; ' +
-        'known keys: server, models, defaults, home, drain_ms',
+        'known keys: server, models, defaults, pool, home, drain_ms',
     ],
     [
       'a wrong type',
@@ -78,7 +78,7 @@ describe('a wrong configuration is refused with the place and what would be righ
       'a file that is a list',
       '- model: starter',
       'plenum.yaml:1:1: the configuration is a list; ' +
-        'expected a mapping with the keys server, models, defaults, home, drain_ms',
+        'expected a mapping with the keys server, models, defaults, pool, home, drain_ms',
     ],
     [
       'a duplicate key',

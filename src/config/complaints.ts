@@ -84,7 +84,8 @@ function nodeAt(path: Path): Node | null {
 export function unknownKey(path: Path): string {
   const name = String(path.at(-1));
   const known = Object.keys(nodeAt(path.slice(0, -1))?.properties ?? {});
-  const near = nearest(name, known) ?? elsewhere(name);
+  // A name that exists in another place is more likely meant than one that only looks like it.
+  const near = elsewhere(name) ?? nearest(name, known);
   const hint = near === null ? `known keys: ${known.join(', ')}` : `did you mean "${near}"?`;
   return `${pathText(path)}: unknown key; ${hint}`;
 }

@@ -11,8 +11,31 @@ export interface Config {
   /** Directory of downloaded models, absolute; null = the user's data directory. */
   readonly home: string | null;
   readonly drainMs: number;
+  readonly pool: PoolConfig;
   /** The file that was read, absolute; null = none. */
   readonly file: string | null;
+}
+
+/** The memory that models share. */
+export interface PoolConfig {
+  /** What models may have in all; null = what the machine gives. */
+  readonly memoryBytes: number | null;
+  /** Kept for the system; null = by the kind of machine. */
+  readonly reserveBytes: number | null;
+  /** What no other class takes. */
+  readonly floors: Readonly<Record<ModelClass, number>>;
+}
+
+/** How long a model stays in memory. */
+export interface Keeping {
+  /** It never leaves to make room. */
+  readonly pin: boolean;
+  /** Loaded at the start; null = if there is room. */
+  readonly preload: boolean | null;
+  /** Leaves after so long without use; null = when its room is needed. */
+  readonly ttlMs: number | null;
+  /** Higher ones stay longer. */
+  readonly priority: number;
 }
 
 export interface ServerConfig {
@@ -34,6 +57,8 @@ export interface ApiKeyConfig {
   readonly name: string;
   /** Of the key's UTF-8 bytes, lower-case hexadecimal. */
   readonly sha256: string;
+  /** It may manage the server. */
+  readonly admin: boolean;
   /** In the place of the models' own guards; absent = theirs. */
   readonly guard?: GuardPolicy | 'off';
 }
@@ -63,7 +88,7 @@ export interface Behaviour {
   readonly guard: GuardPolicy | null;
 }
 
-export interface ModelConfig extends Behaviour {
+export interface ModelConfig extends Behaviour, Keeping {
   /** The model reference as it was written; a relative path in a file is made absolute. */
   readonly model: string;
   /** null = derived from the reference. */

@@ -17,6 +17,7 @@ import type {
   ServerConfig,
 } from './config.ts';
 import type { Environment, Layers } from './layers.ts';
+import { keepingOf, poolOf } from './pool.ts';
 import { behaviourOf, checkGuards, guardOf, type Notes, noteAll } from './safety.ts';
 import { type ConfigFile, MODEL_DEFAULTS, type ModelFile } from './schema.ts';
 import type { Path } from './yaml-source.ts';
@@ -47,10 +48,12 @@ export function effective(
   const models = file.models.map((model, index) => modelOf({ file, model, index }, draft));
   checkNames(models, draft);
   checkGuards(file, notesOf(draft));
+  const pool = poolOf(file, notesOf(draft));
   const home = file.home === undefined ? null : absolute(file.home, ['home'], draft);
   note(draft, ['home'], home);
   note(draft, ['drain_ms'], file.drain_ms);
-  const config = { server, models, home, drainMs: file.drain_ms, file: surroundings.file };
+  const { drain_ms: drainMs } = file;
+  const config = { server, models, home, drainMs, pool, file: surroundings.file };
   return { config, entries: draft.entries, complaints: draft.complaints };
 }
 
@@ -134,11 +137,12 @@ function apiKeyOf(server: ConfigFile['server'], index: number, draft: Draft): Ap
       .digest('hex');
   note(draft, [...path, 'name'], entry.name);
   note(draft, [...path, 'sha256'], `${sha256.slice(0, 8)}…`, path);
-  const { guard } = entry;
-  if (guard === undefined) return [{ name: entry.name, sha256 }];
+  const { guard, name, admin } = entry;
+  note(draft, [...path, 'admin'], admin);
+  if (guard === undefined) return [{ name, sha256, admin }];
   if (guard === 'off') note(draft, [...path, 'guard'], guard);
   else noteAll(notesOf(draft), guard, { path: [...path, 'guard'] });
-  return [{ name: entry.name, sha256, guard: guard === 'off' ? guard : guardOf(guard) }];
+  return [{ name, sha256, admin, guard: guard === 'off' ? guard : guardOf(guard) }];
 }
 
 function checkKeys(keys: readonly ApiKeyConfig[], draft: Draft): void {
@@ -215,6 +219,7 @@ function modelOf({ file, model, index }: ModelPlace, draft: Draft): ModelConfig 
     ...settings,
     chatTemplate: templateOf(file, model, { path, draft }),
     ...behaviourOf(file, { model, path }, notesOf(draft)),
+    ...keepingOf(file, { model, path }, notesOf(draft)),
   };
 }
 

@@ -145,7 +145,7 @@ export class Layers {
 
   #layApiKeys(merged: Mapping, flags: ConfigFlags, env: Environment): void {
     if (flags.apiKeyEnv !== null) {
-      const keys = [{ name: 'command-line', key_env: flags.apiKeyEnv }];
+      const keys = [{ name: 'command-line', key_env: flags.apiKeyEnv, admin: true }];
       this.#put(merged, ['server', 'api_keys'], keys, { kind: 'flag', name: '--api-key-env' });
       return;
     }
@@ -153,7 +153,8 @@ export class Layers {
     const several = env.PLENUM_API_KEYS;
     if (!one && !several) return;
     const keys = [
-      ...(one ? [{ name: 'env', key: one }] : []),
+      // Who sets the one key of a server runs it.
+      ...(one ? [{ name: 'env', key: one, admin: true }] : []),
       ...(several ? splitList(several).map((key, i) => ({ name: `env-${i + 1}`, key })) : []),
     ];
     const name = several ? 'PLENUM_API_KEYS' : 'PLENUM_API_KEY';

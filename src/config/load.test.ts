@@ -165,8 +165,8 @@ describe('what comes out', () => {
       `    - {name: a, key_env: TEAM_A}\n    - {name: b, sha256: ${'a'.repeat(64)}}\n`;
     const loaded = folder.load({ yaml, env: { TEAM_A: 'from-variable' } });
     expect(loaded.config.server.apiKeys).toEqual([
-      { name: 'a', sha256: digest },
-      { name: 'b', sha256: 'a'.repeat(64) },
+      { name: 'a', sha256: digest, admin: false },
+      { name: 'b', sha256: 'a'.repeat(64), admin: false },
     ]);
     const printed = JSON.stringify(loaded);
     expect(printed).not.toContain('from-variable');

@@ -4,6 +4,7 @@
  */
 import * as z from 'zod';
 import { MODEL_CLASSES } from '../wire/pool.ts';
+import { keepingSettings, poolSchema } from './schema-pool.ts';
 
 const whole = (low: number, high: number, description: string) =>
   z.int().min(low).max(high).meta({ description });
@@ -75,6 +76,10 @@ const apiKeySchema = z
         examples: ['e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'],
       })
       .optional(),
+    admin: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'The key may load, unload and pin models, and see who holds what.' }),
     guard: z
       .union([z.literal('off'), guardSchema])
       .optional()
@@ -284,6 +289,7 @@ const modelSettings = {
   ).optional(),
   sampling: samplingSchema.optional(),
   guard: guardSchema.optional(),
+  ...keepingSettings,
 };
 
 const modelSchema = z.strictObject({
@@ -319,6 +325,7 @@ export const configSchema = z.strictObject({
     .strictObject(modelSettings)
     .meta({ description: 'Settings of every model that does not say otherwise.' })
     .prefault({}),
+  pool: poolSchema.meta({ description: 'The memory that models share.' }).prefault({}),
   home: text(
     4096,
     'Directory of downloaded models; the user’s data directory if not given.',

@@ -101,6 +101,16 @@ export const SETTINGS: readonly Setting[] = [
     '--gpu-layers <count>',
     'layers on the GPU; 0 = none',
   ]),
+  top('pool.memory', 'text', [
+    'PLENUM_MEMORY',
+    '--memory <size>',
+    'what models may have in all, such as 24GB',
+  ]),
+  top('pool.reserve', 'text', [
+    'PLENUM_RESERVE',
+    '--reserve <size>',
+    'memory kept free for the system, such as 2GB',
+  ]),
   top('server.log.level', 'text', [
     'PLENUM_LOG_LEVEL',
     '--log-level <level>',

@@ -6,8 +6,12 @@ import { createHash, timingSafeEqual } from 'node:crypto';
 import { PlenumError } from '../base/errors.ts';
 import type { ApiKey, HttpConfig } from './config.ts';
 
-interface HashedKey {
+interface KnownKey {
   readonly name: string;
+  readonly admin: boolean;
+}
+
+interface HashedKey extends KnownKey {
   readonly digest: Buffer;
 }
 
@@ -18,15 +22,19 @@ export class KeyRing {
 
   /** Throws `config_invalid` for a digest that is none and for an empty key. */
   constructor(keys: readonly ApiKey[]) {
-    this.#keys = keys.map((key) => ({ name: key.name, digest: digestOf(key) }));
+    this.#keys = keys.map((key) => ({
+      name: key.name,
+      admin: key.admin === true,
+      digest: digestOf(key),
+    }));
   }
 
   get empty(): boolean {
     return this.#keys.length === 0;
   }
 
-  /** The name of the key in an Authorization header; throws `invalid_api_key`. */
-  check(authorization: string | undefined): string {
+  /** The key in an Authorization header; throws `invalid_api_key`. */
+  check(authorization: string | undefined): KnownKey {
     const match = /^Bearer +([\x21-\x7e]{1,512}) *$/i.exec(authorization ?? '');
     const presented = match?.[1];
     if (presented === undefined) {
@@ -36,14 +44,23 @@ export class KeyRing {
       );
     }
     const digest = sha256(presented);
-    let found: string | null = null;
+    let found: KnownKey | null = null;
     // Every key is compared, so that the time does not tell which one was near.
     for (const key of this.#keys) {
-      if (timingSafeEqual(key.digest, digest)) found = key.name;
+      if (timingSafeEqual(key.digest, digest)) found = key;
     }
     if (found === null) throw new PlenumError('invalid_api_key', 'The API key is not a known one.');
     return found;
   }
+}
+
+/** Throws `forbidden` for a key that may use models and not manage them. */
+export function requireAdmin({ name, admin }: KnownKey): void {
+  if (admin) return;
+  throw new PlenumError(
+    'forbidden',
+    `The API key "${name}" may not manage this server: it needs \`admin: true\` in the configuration.`,
+  );
 }
 
 function digestOf(key: ApiKey): Buffer {

@@ -7,6 +7,7 @@ import type { GenerateEvent, GenerateRequest, SamplingParams } from '../wire/gen
 import type { Verdict } from '../wire/guard.ts';
 import type { TokenPiece } from '../wire/host.ts';
 import type { ModelInfo } from '../wire/model-info.ts';
+import type { PoolModel, PoolView } from '../wire/pool.ts';
 import type { LoadReport } from '../wire/report.ts';
 
 export interface ChatMessage {
@@ -89,6 +90,16 @@ export interface HostStatus {
   readonly loadFraction: number | null;
 }
 
+/** The memory of one machine, for its operator. Models are named by id or alias. */
+export interface PoolAdmin {
+  view(): PoolView;
+  /** Resolves when it is resident. Rejects with PlenumError, the arithmetic in it. */
+  load(model: string, signal: AbortSignal): Promise<PoolModel>;
+  /** Resolves when the system has its bytes back. Rejects with model_in_use. */
+  unload(model: string): Promise<PoolModel>;
+  pin(model: string, pinned: boolean): PoolModel;
+}
+
 export interface Backend {
   /** The served models, in the order of the configuration; the first is the default. */
   models(): readonly ModelInfo[];
@@ -116,6 +127,8 @@ export interface Backend {
   encode(request: ClientEncodeRequest): Promise<EncodeReply>;
   /** Asks a guard: a classifier, or a model that generates its verdict. Rejects as `encode`. */
   judge(request: JudgeRequest): Promise<Verdict>;
+  /** Absent where the models are not of this machine. */
+  readonly pool?: PoolAdmin;
   /** True from the first call of drain on. */
   readonly draining: boolean;
 }

@@ -5,6 +5,8 @@ import type { RequestLimits } from '../wire/openai-fields.ts';
 /** A key by its SHA-256 (64 hexadecimal digits) or in the clear; its name appears in the log. */
 export type ApiKey = {
   readonly name: string;
+  /** It may load, unload and pin models, and see who holds what. */
+  readonly admin?: boolean;
   /** In the place of the model's own guard; `off` = none for this key, absent = the model's. */
   readonly guard?: GuardPolicy | 'off';
 } & ({ readonly sha256: string } | { readonly plain: string });

@@ -17,6 +17,7 @@ import type {
   HostStatus,
   JudgeRequest,
 } from './backend.ts';
+import { FixturePool } from './fixture-pool.ts';
 
 type EndEvent = Extract<GenerateEvent, { kind: 'end' }>;
 
@@ -83,12 +84,14 @@ export class FixtureBackend implements Backend {
   /** How `judge` answers; by default a text with the word `bad` in it is unsafe. */
   judging: (request: JudgeRequest) => Promise<Verdict> = fixtureJudge;
   readonly modelList: ModelInfo[];
+  readonly pool: FixturePool;
   draining = false;
   report: LoadReport | null = fixtureReport();
   script: (generation: FixtureGeneration) => void;
 
   constructor(options: FixtureOptions = {}) {
     this.modelList = [...(options.models ?? [fixtureModel('org/tiny:Q4', ['tiny'])])];
+    this.pool = new FixturePool(this.modelList[0]?.id ?? 'none');
     this.script = options.script ?? ((generation) => generation.push(...helloWorld()));
   }
 

@@ -24,6 +24,8 @@ declare module 'fastify' {
     generation?: boolean;
     /** Answers without an API key: says nothing about models or users. */
     open?: boolean;
+    /** Only for keys that may manage the server. */
+    admin?: boolean;
     probe?: boolean;
   }
 }

@@ -21,7 +21,9 @@ test('every route is described, and nothing else', async () => {
   const { app } = fixtureServer();
   const routes: string[] = [];
   app.addHook('onRoute', ({ method, url }) => {
-    if (method !== 'HEAD') routes.push(`${method} ${url}`);
+    // The same deeds once more, for ids that are written with their slashes.
+    if (url === '/admin/models/*') return;
+    if (method !== 'HEAD') routes.push(`${method} ${url.replace(/\*|:id/, '{id}')}`);
   });
   const reply = await app.inject({ url: '/openapi.json' });
   const document = reply.json() as { openapi: string; paths: Paths };
@@ -30,7 +32,7 @@ test('every route is described, and nothing else', async () => {
     Object.keys(methods).map((method) => `${method.toUpperCase()} ${path}`),
   );
   expect(routes.length).toBeGreaterThan(10);
-  expect(described.map((route) => route.replace('{id}', '*')).sort()).toEqual(routes.sort());
+  expect(described.sort()).toEqual(routes.sort());
 });
 
 test('every operation has a summary, a good reply and its errors', async () => {

@@ -46,6 +46,9 @@ export const MODEL_ROUTE: readonly ErrorCode[] = [
   'model_not_found',
   'model_loading',
   'model_unavailable',
+  'pool_full',
+  'model_does_not_fit',
+  'memory_pressure',
 ];
 /** Of every route that has a model compute something. */
 export const COMPUTE_ROUTE: readonly ErrorCode[] = [

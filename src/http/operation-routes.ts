@@ -51,6 +51,8 @@ export function probeRoutes(app: FastifyInstance, door: FrontDoor): void {
     },
   );
   telemetry.metrics.sampleFrom(() => backend.status().map(sampleOf));
+  const { pool } = backend;
+  if (pool !== undefined) telemetry.metrics.samplePoolFrom(() => pool.view());
   routes.get(
     '/metrics',
     {
@@ -122,7 +124,8 @@ export function readiness(backend: Backend, only: string | undefined): ReadyBody
   const statuses = backend
     .status()
     .filter((status) => wanted === null || status.model.id === wanted);
-  const ready = statuses.filter((status) => status.model.state === 'ready').length;
+  // A model that comes when it is asked for answers, if later.
+  const ready = statuses.filter(({ model }) => /^(ready|unload)/.test(model.state)).length;
   const whole = ready === statuses.length ? 'ready' : 'degraded';
   const status = backend.draining ? 'draining' : ready === 0 ? 'unready' : whole;
   return { status, models: statuses.map(readyModel) };

@@ -10,7 +10,8 @@ import { systemClock } from '../base/clock.ts';
 import { ERROR_TABLE, PlenumError } from '../base/errors.ts';
 import { isRequestId, newId } from '../base/ids.ts';
 import type { Telemetry } from '../telemetry/telemetry.ts';
-import { assertBindable, hostGuard, KeyRing } from './auth.ts';
+import { adminRoutes } from './admin-routes.ts';
+import { assertBindable, hostGuard, KeyRing, requireAdmin } from './auth.ts';
 import type { Backend } from './backend.ts';
 import { parseBody } from './body.ts';
 import type { HttpConfig } from './config.ts';
@@ -63,6 +64,7 @@ export function createServer(options: ServerOptions): FastifyInstance {
     moderationsRoutes(scope, door);
     modelRoutes(scope, door);
     tokenizeRoutes(scope, door);
+    adminRoutes(scope, door);
     probeRoutes(scope, door);
     documentRoutes(scope);
   });
@@ -219,8 +221,12 @@ function installGuards(app: FastifyInstance, door: FrontDoor): void {
   }
   if (!keys.empty) {
     app.addHook('onRequest', (request, _reply, done) => {
-      const isOpen = request.routeOptions.config.open === true;
-      if (!isOpen) request.exchange.keyName = keys.check(request.headers.authorization);
+      const { open: isOpen, admin } = request.routeOptions.config;
+      if (isOpen !== true) {
+        const key = keys.check(request.headers.authorization);
+        request.exchange.keyName = key.name;
+        if (admin === true) requireAdmin(key);
+      }
       done();
     });
   }

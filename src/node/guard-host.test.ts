@@ -7,6 +7,8 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { systemClock } from '../base/clock.ts';
 import { writeTinyBert } from '../engine/llama/encoder-fixture.ts';
+import { footprintOf } from '../pool/footprint.ts';
+import { NO_FLOORS } from '../pool/ledger.ts';
 import { ENCODE_LIMITS } from '../wire/host.ts';
 import { NO_PREFIXES } from '../wire/model-info.ts';
 import { Node, type ServedModel } from './node.ts';
@@ -23,6 +25,9 @@ const model: ServedModel = {
   judging: { activation: 'auto', safeLabels: null, threshold: 0.5 },
   chatTemplate: null,
   specials: [],
+  keeping: { pinned: false, preload: 'must', priority: 0, ttlMs: null },
+  items: [{ name: 'host process', bytes: 1, source: 'test' }],
+  wish: null,
   spec: {
     modelId: 'judge',
     role: 'generate',
@@ -78,6 +83,14 @@ beforeAll(async () => {
     node = new Node({
       models: [model, classifier(path)],
       clock: systemClock,
+      memory: {
+        availableBytes: 2,
+        availableSource: 'test',
+        floors: NO_FLOORS,
+        footprintOf,
+        pressure: () => Promise.resolve(null),
+      },
+      onEvent: () => undefined,
       onChange: (_, change) => {
         if (change.kind === 'ready') waiting -= 1;
         if (waiting === 0) resolve();

@@ -1,6 +1,7 @@
 /**
  * The Backend of one machine: its models, each with a supervised host. It finds the model that a
- * request names, renders chat templates, and passes generations through. It schedules nothing.
+ * request names, has it in memory while it is used, renders chat templates, and passes generations
+ * through. It schedules nothing.
  */
 import type { Clock } from '../base/clock.ts';
 import { PlenumError } from '../base/errors.ts';
@@ -14,21 +15,30 @@ import type {
   Generation,
   HostStatus,
   JudgeRequest,
+  PoolAdmin,
 } from '../http/backend.ts';
 import { type ChatTemplate, compileChatTemplate } from '../model/chat-template.ts';
+import type { MemoryNeed } from '../planner/memory.ts';
+import { type ModelWish, needOf, smallerWishes } from '../planner/wish.ts';
 import { type TurnKeeper, turnKeeperOf } from '../pool/arbiter-driver.ts';
-import { HostSupervisor, type SupervisorChange } from '../pool/supervisor.ts';
+import type { FootprintOf } from '../pool/footprint.ts';
+import { Keeper, type Lease, type UseLimits } from '../pool/keeper.ts';
+import type { KeeperEvent, KeptModel } from '../pool/keeper-types.ts';
+import type { Floors } from '../pool/ledger.ts';
+import type { PressureSource } from '../pool/pressure.ts';
+import type { HostSupervisor, SupervisorChange } from '../pool/supervisor.ts';
 import type { EncodeReply } from '../wire/encode.ts';
-import type { PromptSource } from '../wire/generation.ts';
+import type { GenerateEvent, PromptSource } from '../wire/generation.ts';
 import type { GuardPolicy, Verdict } from '../wire/guard.ts';
 import type { HostSpec, TokenPiece } from '../wire/host.ts';
 import type { InputPrefixes, ModelInfo, SamplingDefaults } from '../wire/model-info.ts';
-import type { ModelClass } from '../wire/pool.ts';
+import type { ByteItem, ModelClass } from '../wire/pool.ts';
 import type { TimeView } from '../wire/turn.ts';
 import { EventStream } from './generation.ts';
 import { judgeWith } from './guard.ts';
 import type { LabelSettings } from './guard-labels.ts';
 import { guardModel } from './guard-model.ts';
+import { beginLater, submitLeased } from './loaded-later.ts';
 
 /** A model of the configuration, resolved to a file. */
 export interface ServedModel {
@@ -47,17 +57,34 @@ export interface ServedModel {
   /** Special tokens as text: written out by a user they stay text. */
   readonly specials: readonly string[];
   readonly spec: HostSpec;
+  readonly keeping: Pick<KeptModel, 'pinned' | 'preload' | 'priority' | 'ttlMs'>;
+  /** What it needs in memory, by item. */
+  readonly items: readonly ByteItem[];
+  /** What was asked of it, so that less can be proposed; null where that means nothing. */
+  readonly wish: ModelWish | null;
+}
+
+/** The memory that the models share, and how it is looked at. */
+export interface NodeMemory {
+  readonly availableBytes: number;
+  readonly availableSource: string;
+  readonly floors: Floors;
+  readonly footprintOf: FootprintOf;
+  readonly pressure: PressureSource;
 }
 
 export interface NodeOptions {
   readonly models: readonly ServedModel[];
   readonly clock: Clock;
+  readonly memory: NodeMemory;
   readonly onChange: (model: string, change: SupervisorChange) => void;
+  readonly onEvent: (event: KeeperEvent) => void;
 }
 
 interface Entry {
   readonly model: ServedModel;
   readonly host: HostSupervisor;
+  readonly standing: () => ReturnType<Keeper['stateOf']>;
   readonly created: number;
   template: { source: string; compiled: ChatTemplate } | null;
   /** Tokens of words that verdicts begin with. */
@@ -65,36 +92,58 @@ interface Entry {
 }
 
 export class Node implements Backend {
+  readonly pool: PoolAdmin;
   readonly #entries: readonly Entry[];
+  readonly #keeper: Keeper;
+  readonly #clock: Clock;
   /** null where a single model has the machine to itself. */
   readonly #turns: TurnKeeper | null;
   #draining = false;
 
-  constructor({ models, clock, onChange }: NodeOptions) {
+  constructor({ models, clock, memory, onChange, onEvent }: NodeOptions) {
     const created = Math.floor(Date.now() / 1000);
     const engines = models.map(({ spec }) => spec.engine);
     const turns = turnKeeperOf(engines, clock);
     this.#turns = turns;
+    this.#clock = clock;
+    const smaller = (id: string, roomBytes: number): readonly string[] => {
+      const model = models.find((one) => one.id === id);
+      return model === undefined ? [] : smallerThan(model, roomBytes);
+    };
+    const kept = models.map(({ id, class: c, spec, items, keeping }) => {
+      return { id, class: c, spec, items, ...keeping };
+    });
+    const keeper = new Keeper({
+      ...memory,
+      models: kept,
+      clock,
+      turns,
+      smaller,
+      onChange,
+      onEvent,
+    });
+    this.#keeper = keeper;
     this.#entries = models.map((model) => ({
       model,
       created,
       template: null,
       words: new Map(),
-      host: new HostSupervisor({
-        spec: model.spec,
-        clock,
-        takeSeat: turns && ((post) => turns.seat(model.id, model.class, post)),
-        onChange: (change) => onChange(model.id, change),
-      }),
+      host: keeper.host(model.id),
+      standing: () => keeper.stateOf(model.id),
     }));
+    this.pool = this.#admin(keeper);
   }
 
   get draining(): boolean {
     return this.#draining;
   }
 
-  start(): void {
-    for (const { host } of this.#entries) host.start();
+  /**
+   * Loads what is to be there from the start, and returns what is being loaded. Throws
+   * model_does_not_fit or pool_full with the sum.
+   */
+  start(): readonly string[] {
+    return this.#keeper.boot();
   }
 
   models(): readonly ModelInfo[] {
@@ -120,13 +169,35 @@ export class Node implements Backend {
   generate(request: ClientRequest): Generation {
     if (this.#draining) throw new PlenumError('draining', 'the server is shutting down');
     const entry = this.#find(request.model);
-    const prompt = this.#promptSource(entry, request.prompt);
     const id = newId('gen');
-    const stream = new EventStream((code) => entry.host.cancel(id, code));
     const { sampling, maxTokens, stop, promptLogprobs, deadlineMs } = request;
-    const generation = { prompt, sampling, maxTokens, stop, promptLogprobs, deadlineMs };
-    entry.host.submit(id, generation, (event) => stream.push(event));
+    const submit = (listener: (event: GenerateEvent) => void, leftMs: number | null): void => {
+      const prompt = this.#promptSource(entry, request.prompt);
+      const generation = { prompt, sampling, maxTokens, stop, promptLogprobs, deadlineMs: leftMs };
+      entry.host.submit(id, generation, listener);
+    };
+    const cancel = (code: 'client_closed' | 'slow_reader'): void => entry.host.cancel(id, code);
+    const lease = this.#keeper.tryUse(entry.model.id);
+    if (lease === null) {
+      const arrive = (limits: UseLimits): Promise<Lease> =>
+        this.#keeper.use(entry.model.id, limits);
+      return beginLater({ clock: this.#clock, arrive, deadlineMs, submit, cancel });
+    }
+    const stream = new EventStream(cancel);
+    submitLeased(lease, stream, (listener) => submit(listener, deadlineMs));
     return stream;
+  }
+
+  /** Runs `work` while the model is in memory, loading it first if it must. */
+  async #using<T>(entry: Entry, limits: UseLimits, work: () => Promise<T>): Promise<T> {
+    if (this.#draining) throw new PlenumError('draining', 'the server is shutting down');
+    const { id } = entry.model;
+    const lease = this.#keeper.tryUse(id) ?? (await this.#keeper.use(id, limits));
+    try {
+      return await work();
+    } finally {
+      lease.release();
+    }
   }
 
   async tokenize(
@@ -143,6 +214,13 @@ export class Node implements Backend {
     contextTokens: number;
   }> {
     const entry = this.#find(model);
+    return this.#using(entry, NO_LIMITS, () => this.#tokenize(entry, input));
+  }
+
+  async #tokenize(
+    entry: Entry,
+    input: Parameters<Node['tokenize']>[1],
+  ): ReturnType<Node['tokenize']> {
     const { contextTokens } = infoOf(entry);
     const source = this.#promptSource(entry, input.prompt);
     if (source.kind === 'tokens') return { tokens: source.tokens, pieces: null, contextTokens };
@@ -163,20 +241,28 @@ export class Node implements Backend {
   }
 
   async detokenize(model: string, tokens: Int32Array): Promise<string> {
-    return this.#find(model).host.detokenize(tokens);
+    const entry = this.#find(model);
+    return this.#using(entry, NO_LIMITS, () => entry.host.detokenize(tokens));
   }
 
   async encode(request: ClientEncodeRequest): Promise<EncodeReply> {
-    if (this.#draining) throw new PlenumError('draining', 'the server is shutting down');
     const { task, inputs, deadlineMs, signal } = request;
     const entry = this.#find(request.model);
-    requireEncoder(entry);
-    return entry.host.encode({ task, inputs, deadlineMs }, signal);
+    return this.#using(entry, { signal, deadlineMs }, () => {
+      requireEncoder(entry);
+      return entry.host.encode({ task, inputs, deadlineMs }, signal);
+    });
   }
 
-  async judge({ model, subject, detail, deadlineMs, signal }: JudgeRequest): Promise<Verdict> {
-    if (this.#draining) throw new PlenumError('draining', 'the server is shutting down');
-    const entry = this.#find(model);
+  async judge(request: JudgeRequest): Promise<Verdict> {
+    const entry = this.#find(request.model);
+    return this.#using(entry, request, () => this.#judge(entry, request));
+  }
+
+  async #judge(
+    entry: Entry,
+    { subject, detail, deadlineMs, signal }: JudgeRequest,
+  ): Promise<Verdict> {
     const info = infoOf(entry);
     const source = this.#templateSource(entry);
     const guard = guardModel({
@@ -197,7 +283,26 @@ export class Node implements Backend {
   /** Takes nothing new, lets what runs finish within `limitMs`, then ends the hosts. */
   async drain(limitMs: number): Promise<void> {
     this.#draining = true;
-    await Promise.all(this.#entries.map(({ host }) => host.stop(limitMs)));
+    await this.#keeper.drain(limitMs);
+  }
+
+  #admin(keeper: Keeper): PoolAdmin {
+    const idOf = (name: string): string => this.#find(name).model.id;
+    return {
+      view: () => keeper.view(),
+      load: async (name, signal) => {
+        await keeper.load(idOf(name), signal);
+        return keeper.modelView(idOf(name));
+      },
+      unload: async (name) => {
+        await keeper.unload(idOf(name));
+        return keeper.modelView(idOf(name));
+      },
+      pin: (name, pinned) => {
+        keeper.pin(idOf(name), pinned);
+        return keeper.modelView(idOf(name));
+      },
+    };
   }
 
   #find(name: string): Entry {
@@ -259,7 +364,7 @@ function requireEncoder({ model, host }: Entry): void {
   throw new PlenumError('wrong_endpoint', message, { param: 'model' });
 }
 
-function infoOf({ model, host, created }: Entry): ModelInfo {
+function infoOf({ model, host, created, standing }: Entry): ModelInfo {
   const { facts } = host;
   return {
     id: model.id,
@@ -276,7 +381,18 @@ function infoOf({ model, host, created }: Entry): ModelInfo {
     parallel: model.spec.parallel,
     synthetic: model.synthetic,
     hasChatTemplate: (model.chatTemplate ?? facts?.chatTemplate ?? null) !== null,
-    state: host.state,
-    reason: host.reason,
+    ...standing(),
   };
+}
+
+const NO_LIMITS: UseLimits = { signal: null, deadlineMs: null };
+
+/** Smaller wishes by the planner's arithmetic, with what the engine said beyond it. */
+function smallerThan({ wish, items }: ServedModel, roomBytes: number): readonly string[] {
+  if (wish === null) return [];
+  const neededBytes = items.reduce((sum, { bytes }) => sum + bytes, 0);
+  const beyondBytes = Math.max(0, neededBytes - needOf(wish).neededBytes);
+  const fits = (needs: readonly MemoryNeed[]): boolean =>
+    needs.every((need) => need.neededBytes + beyondBytes <= roomBytes);
+  return smallerWishes([wish], { fits });
 }

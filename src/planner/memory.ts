@@ -47,6 +47,12 @@ export interface MemoryAsk {
    * lives in cells that no sequence uses at the moment.
    */
   readonly prefixTokens?: number;
+  /** Of the cache in all, where it is not a whole context for each sequence. */
+  readonly cells?: number;
+  /** Most tokens that are computed at once. */
+  readonly stepTokens?: number;
+  /** Cache and recurrent state, from the engine's simulated allocation. */
+  readonly cacheBytes?: number;
   /**
    * `full`: windowed layers keep every cell, so that any prefix can be shared. `window`: only
    * what they look back at.
@@ -79,8 +85,9 @@ export function memoryNeed(ask: MemoryAsk): MemoryNeed {
   refuseImpossible(ask);
   const items = [
     ...weightItems(ask),
-    ...cacheItems(ask),
-    ...stateItems(ask),
+    ...(ask.cacheBytes === undefined
+      ? [...cacheItems(ask), ...stateItems(ask)]
+      : simulatedCache(ask, ask.cacheBytes)),
     computeItem(ask),
     hostItem(ask),
   ];
@@ -98,6 +105,11 @@ export function cellsFor(contextTokens: number, parallel: number): number {
   return roundUp(contextTokens * parallel);
 }
 
+const cellsOf = ({ cells, contextTokens, parallel }: MemoryAsk): number =>
+  cells === undefined ? cellsFor(contextTokens, parallel) : roundUp(cells);
+
+const SIMULATED = 'the engine’s simulated allocation';
+
 const roundUp = (cells: number): number => Math.ceil(cells / CELLS_MULTIPLE) * CELLS_MULTIPLE;
 
 function refuseImpossible(ask: MemoryAsk): void {
@@ -108,10 +120,13 @@ function refuseImpossible(ask: MemoryAsk): void {
   whole(ask.contextTokens, 'context', 1);
   whole(ask.parallel, 'parallel', 1);
   whole(ask.prefixTokens ?? 0, 'prefix tokens', 0);
+  whole(ask.cells ?? 1, 'cells', 1);
+  whole(ask.stepTokens ?? 1, 'step tokens', 1);
   for (const [name, value] of [
     ['weights', ask.weightsBytes],
     ['repacked weights', ask.repackedBytes],
     ['compute buffers', ask.computeBytes],
+    ['KV cache', ask.cacheBytes],
     ['host process', ask.hostBytes],
   ] as const) {
     if (value !== undefined && !(value >= 0 && Number.isFinite(value))) {
@@ -138,19 +153,20 @@ function weightItems({ geometry, weightsBytes, repackedBytes }: MemoryAsk): Memo
     items.push(item('weights', lookup, `${source}: token embeddings, looked up by row`, 'host'));
   }
   if (repackedBytes !== undefined && repackedBytes > 0) {
-    items.push(item('repacked weights', repackedBytes, 'the engine'));
+    const why = 'a second copy in the processor’s own layout, beside the file';
+    items.push(item('repacked weights', repackedBytes, `${SIMULATED}: ${why}`));
   }
   return items;
 }
 
 function cacheItems(ask: MemoryAsk): MemoryItem[] {
-  const { geometry, contextTokens, parallel, prefixTokens = 0 } = ask;
+  const { geometry, parallel, prefixTokens = 0 } = ask;
   const type = ask.cacheType ?? 'f16';
   const { perToken, perWindowedToken, windowTokens } = cacheBytes(geometry, {
     key: type,
     value: type,
   });
-  const cells = cellsFor(contextTokens, parallel);
+  const cells = cellsOf(ask);
   const isFull = (ask.windowCache ?? 'full') === 'full';
   const windowed = roundUp(Math.min(cells, windowTokens * parallel + UBATCH_TOKENS));
   const windowCells = isFull ? cells : windowed;
@@ -169,6 +185,12 @@ function cacheItems(ask: MemoryAsk): MemoryItem[] {
     items.push(item('prefix cache', prefixTokens * each, `${prefixTokens} cells × ${each} B`));
   }
   return items;
+}
+
+function simulatedCache(ask: MemoryAsk, size: number): MemoryItem[] {
+  if (size === 0) return [];
+  const what = ask.geometry.recurrence === 'all' ? 'recurrent state' : 'KV cache';
+  return [item(what, size, `${SIMULATED}: ${cellsOf(ask)} cells`)];
 }
 
 function stateItems({ geometry, parallel }: MemoryAsk): MemoryItem[] {
@@ -190,15 +212,15 @@ function stateItems({ geometry, parallel }: MemoryAsk): MemoryItem[] {
  */
 function computeItem(ask: MemoryAsk): MemoryItem {
   if (ask.computeBytes !== undefined) {
-    return item('compute buffers', ask.computeBytes, 'the engine’s simulated allocation');
+    return item('compute buffers', ask.computeBytes, SIMULATED);
   }
-  const { geometry, parallel, contextTokens } = ask;
-  const cells = cellsFor(contextTokens, parallel);
+  const { geometry, parallel, stepTokens = UBATCH_TOKENS } = ask;
+  const cells = cellsOf(ask);
   const logits = geometry.isEncoder ? 0 : Math.max(OUTPUT_ROWS, parallel) * geometry.vocab * 4;
-  const mask = UBATCH_TOKENS * cells * 2;
-  const stream = UBATCH_TOKENS * geometry.width * 4;
+  const mask = stepTokens * cells * 2;
+  const stream = stepTokens * geometry.width * 4;
   const heads = Math.max(0, ...geometry.layers.map((layer) => layer.heads));
-  const scores = ask.attention === 'plain' ? heads * cells * UBATCH_TOKENS * 4 : 0;
+  const scores = ask.attention === 'plain' ? heads * cells * stepTokens * 4 : 0;
   const formula = `estimate: logits ${logits} + mask ${mask} + stream ${stream} B`;
   const source = scores === 0 ? formula : `${formula} + scores ${scores} B`;
   return item('compute buffers', logits + mask + stream + scores, source);

@@ -237,7 +237,7 @@ export class HostChannel {
   }
 }
 
-function hostEnvironment(): NodeJS.ProcessEnv {
+export function hostEnvironment(): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) => !SECRET_ENV.test(name));
   return Object.fromEntries(kept);
 }

@@ -284,7 +284,14 @@ class World {
   #crash(m: Known): void {
     if (m.host === null) return;
     crashes[m.host.phase] += 1;
-    this.#gone(m);
+    if (m.host.phase === 'unloading' || this.#rng.float() < 0.5) {
+      this.#gone(m);
+      return;
+    }
+    // The next host is started at once, with the bytes of the last one.
+    this.#lives += 1;
+    m.host = { life: this.#lives, phase: 'loading', requests: 0 };
+    this.#residency.crashed(m.model);
   }
 
   #gone(m: Known): void {

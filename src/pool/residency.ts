@@ -1,11 +1,12 @@
 /**
  * Which models are in memory: a pure state machine driven by events. It acts only through what it
- * returns; the driver (the node) performs the actions and reports back. The rule that keeps
+ * returns; the driver (keeper.ts) performs the actions and reports back. The rule that keeps
  * machines alive: unload *before* load, and the bytes of an unloaded model count until its host is
  * gone and the operating system has been seen to have them back.
  *
  *   unloaded ──want──► loading ──loaded──► resident ──leave──► unloading ──gone──► unloaded
- *                         └───────────died──────────────────────────────────────────┘
+ *                         ▲ └─────────died──┼───────────────────────────────────────┘
+ *                         └───crashed───────┘
  *
  * Promises: the ledger never exceeds the pool; floors hold; nothing that serves, is pinned or has a
  * higher priority than the newcomer is asked to leave. Whoever was told `coming` has its room
@@ -183,7 +184,28 @@ export class Residency {
     m.usedAt = now;
   }
 
-  /** Its host is gone, as asked or by a crash, and its bytes are free again. */
+  /**
+   * Its host died and is being started again at once: the bytes stay its own, what used it has
+   * ended. A host that was on its way out is reported by `gone` alone.
+   */
+  crashed(model: string): void {
+    const m = this.#member(model);
+    assert(m.state === 'resident' || m.state === 'loading', `${model} crashed while ${m.state}`);
+    m.state = 'loading';
+    m.inUse = 0;
+    m.life += 1;
+  }
+
+  /** It is given up while it loads, because its host does not come up. */
+  abandon(model: string): Action[] {
+    const m = this.#member(model);
+    m.wanted = false;
+    if (m.state !== 'loading') return [];
+    m.state = 'unloading';
+    return [{ kind: 'unload', model }];
+  }
+
+  /** Its host is gone for good, as asked or by a crash, and its bytes are free again. */
   gone(model: string): Action[] {
     const m = this.#member(model);
     assert(m.state !== 'unloaded', `${model} is gone twice`);

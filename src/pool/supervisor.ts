@@ -94,6 +94,17 @@ export class HostSupervisor {
     return this.#loadFraction;
   }
 
+  /** Until the next start of a host that died; 0 when none is due. */
+  get retryInMs(): number {
+    if (this.#state !== 'backing_off') return 0;
+    return Math.max(0, this.#retryAt - this.#options.clock.now());
+  }
+
+  /** A host that failed for good may be started again. */
+  forgive(): void {
+    if (this.#state === 'failed') this.#state = 'stopping';
+  }
+
   /** Why the model is not ready; null when it is. */
   get reason(): string | null {
     if (this.#state === 'ready') return null;
@@ -102,7 +113,7 @@ export class HostSupervisor {
     if (this.#state === 'failed') return why ?? 'it cannot be loaded';
     const loading = `it is being loaded (${Math.round((this.#loadFraction ?? 0) * 100)} %)`;
     if (this.#state === 'starting') return why === null ? loading : `${loading}; before: ${why}`;
-    const inMs = Math.max(0, this.#retryAt - this.#options.clock.now());
+    const inMs = this.retryInMs;
     const times = `${this.#deaths} ${this.#deaths === 1 ? 'crash' : 'crashes'} in a row`;
     return `${why ?? 'it died'}; ${times}, next try in ${formatMillis(inMs)}`;
   }

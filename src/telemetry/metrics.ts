@@ -5,6 +5,22 @@
  */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 
+/** What the pool says of bytes. */
+export interface PoolSample {
+  readonly availableBytes: number;
+  readonly reservedBytes: number;
+  readonly measuredBytes: number;
+  readonly pausedBy: string | null;
+  readonly models: readonly {
+    readonly id: string;
+    readonly neededBytes: number;
+    readonly reservedBytes: number;
+    readonly measuredBytes: number | null;
+    readonly loads: number;
+    readonly waiting: number;
+  }[];
+}
+
 /** What one model's host says, in the units of its load report. */
 export interface ModelSample {
   readonly model: string;
@@ -52,6 +68,7 @@ export class Metrics {
   readonly #registry = new Registry();
   readonly #lastSeen = new Map<Counter, Map<string, number>>();
   #sampler: (() => readonly ModelSample[]) | null = null;
+  #poolSampler: (() => PoolSample) | null = null;
 
   readonly #requests = this.#counter('requests_total', 'Requests by outcome.', [
     'model',
@@ -126,7 +143,33 @@ export class Metrics {
   readonly #resident = this.#gauge('process_resident_bytes', 'Resident memory by process.', [
     'process',
   ]);
+  readonly #dropped = this.#counter(
+    'connections_dropped_total',
+    'Connections closed as they came, because the limit was reached.',
+    [],
+  );
   readonly #openRequests = this.#gauge('open_requests', 'Requests that the front door holds.', []);
+
+  readonly #hostBytes = this.#gauge(
+    'host_bytes',
+    'Memory of a model’s host: predicted before its load, reserved of the pool, measured.',
+    ['model', 'kind'],
+  );
+  readonly #bytesRatio = this.#gauge(
+    'host_bytes_ratio',
+    'Measured over predicted bytes of a host; 1 = as predicted, less = not all used yet.',
+    ['model'],
+  );
+  readonly #poolBytes = this.#gauge('pool_bytes', 'Memory for models of this machine.', ['kind']);
+  readonly #poolPaused = this.#gauge(
+    'pool_paused',
+    '1 while nothing is loaded because the system is short of memory.',
+    [],
+  );
+  readonly #loads = this.#counter('model_loads_total', 'Times that a model was loaded.', ['model']);
+  readonly #arriving = this.#gauge('requests_loading', 'Waiting until their model is loaded.', [
+    'model',
+  ]);
 
   constructor(version: string) {
     this.#gauge('build_info', 'Always 1; the version is a label.', ['version']).set({ version }, 1);
@@ -137,17 +180,17 @@ export class Metrics {
     this.#sampler = sampler;
   }
 
+  /** Whom to ask for the pool's books at each scrape. */
+  samplePoolFrom(sampler: () => PoolSample): void {
+    this.#poolSampler = sampler;
+  }
+
   requestEnded(request: EndedRequest): void {
     const { model, outcome } = request;
     this.#requests.inc({ model, outcome });
     if (request.queueMs !== null) this.#queueWait.observe({ model }, request.queueMs / 1000);
     const computed = request.promptTokens - request.cachedTokens;
     if (request.cachedTokens > 0) {
-  readonly #dropped = this.#counter(
-    'connections_dropped_total',
-    'Connections closed as they came, because the limit was reached.',
-    [],
-  );
       this.#promptTokens.inc({ model, source: 'cached' }, request.cachedTokens);
     }
     if (computed > 0) this.#promptTokens.inc({ model, source: 'computed' }, computed);
@@ -191,6 +234,10 @@ export class Metrics {
     this.#openRequests.set(count);
   }
 
+  connectionDropped(): void {
+    this.#dropped.inc();
+  }
+
   get contentType(): string {
     return this.#registry.contentType;
   }
@@ -200,7 +247,35 @@ export class Metrics {
     this.#resident.reset();
     this.#resident.set({ process: 'front' }, process.memoryUsage.rss());
     this.#sample(this.#sampler?.() ?? []);
+    const pool = this.#poolSampler?.();
+    if (pool !== undefined) this.#samplePool(pool);
     return this.#registry.metrics();
+  }
+
+  #samplePool({
+    availableBytes,
+    reservedBytes,
+    measuredBytes,
+    pausedBy,
+    models,
+  }: PoolSample): void {
+    this.#poolBytes.set({ kind: 'available' }, availableBytes);
+    this.#poolBytes.set({ kind: 'reserved' }, reservedBytes);
+    this.#poolBytes.set({ kind: 'measured' }, measuredBytes);
+    this.#poolPaused.set(pausedBy === null ? 0 : 1);
+    this.#hostBytes.reset();
+    this.#bytesRatio.reset();
+    for (const { id: model, ...bytes } of models) {
+      this.#hostBytes.set({ model, kind: 'predicted' }, bytes.neededBytes);
+      this.#hostBytes.set({ model, kind: 'reserved' }, bytes.reservedBytes);
+      this.#arriving.set({ model }, bytes.waiting);
+      this.#grow(this.#loads, { model }, bytes.loads);
+      if (bytes.measuredBytes === null) continue;
+      this.#hostBytes.set({ model, kind: 'measured' }, bytes.measuredBytes);
+      if (bytes.neededBytes > 0) {
+        this.#bytesRatio.set({ model }, bytes.measuredBytes / bytes.neededBytes);
+      }
+    }
   }
 
   #sample(samples: readonly ModelSample[]): void {
@@ -234,10 +309,6 @@ export class Metrics {
     this.#grow(this.#steps, { model }, report.steps.count);
     this.#grow(this.#preemptions, { model }, report.preemptions);
     const { predictedMsSum, measuredMsSum, overheadMsSum } = report.steps;
-  connectionDropped(): void {
-    this.#dropped.inc();
-  }
-
     this.#grow(this.#stepSeconds, { model, kind: 'predicted' }, predictedMsSum / 1000);
     this.#grow(this.#stepSeconds, { model, kind: 'measured' }, measuredMsSum / 1000);
     this.#grow(this.#stepSeconds, { model, kind: 'overhead' }, overheadMsSum / 1000);

@@ -4,7 +4,17 @@ import type { SamplingParams } from './generation.ts';
 import type { GuardPolicy } from './guard.ts';
 import type { ModelClass } from './pool.ts';
 
-export type ModelState = 'starting' | 'ready' | 'backing_off' | 'failed' | 'stopping';
+/** `unloaded`: not in memory, a request for it loads it. `unloading`: its memory is given back. */
+export const MODEL_STATES = [
+  'starting',
+  'ready',
+  'backing_off',
+  'failed',
+  'stopping',
+  'unloaded',
+  'unloading',
+] as const;
+export type ModelState = (typeof MODEL_STATES)[number];
 
 /** Sampling of requests that do not say otherwise; what is missing here is OpenAI's default. */
 export type SamplingDefaults = Partial<

@@ -1,5 +1,6 @@
 /** GET /v1/models: OpenAI's shape, and beside it what a client needs to choose a model. */
 import { z } from 'zod';
+import { MODEL_STATES } from './model-info.ts';
 import { MODEL_CLASSES } from './pool.ts';
 
 export const modelSchema = z.strictObject({
@@ -31,7 +32,7 @@ export const modelSchema = z.strictObject({
       sampling: z
         .record(z.string(), z.number())
         .meta({ description: 'What requests get that do not say otherwise.' }),
-      state: z.enum(['starting', 'ready', 'backing_off', 'failed', 'stopping']),
+      state: z.enum(MODEL_STATES),
     })
     .meta({ description: 'Beyond OpenAI: facts of the model as it is served here.' }),
 });

@@ -1,5 +1,6 @@
 /** GET /health (the process lives) and GET /ready (a model can answer), for probes and people. */
 import { z } from 'zod';
+import { MODEL_STATES } from './model-info.ts';
 
 export const healthSchema = z.strictObject({
   status: z.literal('ok'),
@@ -7,13 +8,15 @@ export const healthSchema = z.strictObject({
 });
 
 export const readySchema = z.strictObject({
-  status: z
-    .enum(['ready', 'degraded', 'unready', 'draining'])
-    .meta({ description: 'degraded: some model is not ready, another one is.' }),
+  status: z.enum(['ready', 'degraded', 'unready', 'draining']).meta({
+    description:
+      'degraded: some model is not ready, another one is. A model that is loaded when it is ' +
+      'asked for counts as ready.',
+  }),
   models: z.array(
     z.strictObject({
       id: z.string(),
-      state: z.enum(['starting', 'ready', 'backing_off', 'failed', 'stopping']),
+      state: z.enum(MODEL_STATES),
       reason: z.string().nullable(),
       load_fraction: z.number().nullable(),
       restarts: z.int(),

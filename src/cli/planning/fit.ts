@@ -4,13 +4,14 @@ import { loadCatalogue } from '../../model/catalogue-data.ts';
 import { type Available, availableMemory } from '../../planner/available.ts';
 import type { MemoryNeed } from '../../planner/memory.ts';
 import { setupMemory } from '../../planner/setup.ts';
+import { needOf } from '../../planner/wish.ts';
 import type { CliContext } from '../context.ts';
 import { columns, paragraph } from './columns.ts';
 import { memoryHere } from './here.ts';
 import { cacheTypeFlag, numberFlag, wholeFlag } from './numbers.ts';
 import { nameModels } from './resolve.ts';
 import { setupLabel, setupNamed } from './setups.ts';
-import { needOf, smallerWishes, type Wanted, wantedOf } from './wanted.ts';
+import { smallerWishes, type Wanted, wantedOf } from './wanted.ts';
 
 export interface FitOptions {
   readonly machine?: string;

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { PlenumError } from '../../base/errors.ts';
 import type { Config, ModelConfig } from '../../config/config.ts';
 import { catalogEntry } from '../../model/catalog.ts';
-import { geometryOf } from '../../model/geometry.ts';
+import { geometryOf, type ModelGeometry } from '../../model/geometry.ts';
 import { inspectGguf } from '../../model/gguf.ts';
 import { SPECIAL_TOKEN_LISTS, specialTokensOf } from '../../model/gguf-specials.ts';
 import { parseReference } from '../../model/reference.ts';
@@ -31,30 +31,39 @@ export interface ResolveOptions {
   readonly onStandIn: (error: PlenumError) => void;
 }
 
+/** A model of the configuration, before it is known what it needs in memory. */
+export interface FoundModel {
+  readonly served: Omit<ServedModel, 'items' | 'wish'>;
+  /** As it was written. */
+  readonly reference: string;
+  /** null for the simulated engine. */
+  readonly geometry: ModelGeometry | null;
+}
+
 /** Throws what `ensureModel` throws, and config_invalid for settings that contradict each other. */
 export async function resolveModels(
   config: Config,
   options: ResolveOptions,
-): Promise<readonly ServedModel[]> {
-  const served: ServedModel[] = [];
+): Promise<readonly FoundModel[]> {
+  const found: FoundModel[] = [];
   for (const model of config.models) {
     const next = model.model.startsWith(SIM_PREFIX) ? simulated(model) : await real(model, options);
-    const taken = new Set(served.flatMap(({ id, aliases }) => [id, ...aliases]));
-    const clash = [next.id, ...next.aliases].find((name) => taken.has(name));
+    const taken = new Set(found.flatMap(({ served }) => [served.id, ...served.aliases]));
+    const clash = [next.served.id, ...next.served.aliases].find((name) => taken.has(name));
     if (clash !== undefined) {
       const message = `two models answer to "${clash}": give one of them another \`id\``;
       throw new PlenumError('config_invalid', message);
     }
-    served.push(next);
+    found.push(next);
   }
-  return served;
+  return found;
 }
 
-function simulated(model: ModelConfig): ServedModel {
+function simulated(model: ModelConfig): FoundModel {
   const sim = parseSimReference(model.model, model.stepTokensMax);
   const role = model.class === 'embed' || model.class === 'rerank' ? 'encode' : 'generate';
   const purpose = { class: model.class ?? 'chat', role } as const;
-  return {
+  const served = {
     id: model.id ?? 'sim',
     aliases: model.aliases,
     description: 'simulated engine: its words are random',
@@ -69,10 +78,11 @@ function simulated(model: ModelConfig): ServedModel {
       engine: { kind: 'sim', sim },
       role: purpose.role,
     }),
-  };
+  } as const;
+  return { served, reference: model.model, geometry: null };
 }
 
-async function real(model: ModelConfig, options: ResolveOptions): Promise<ServedModel> {
+async function real(model: ModelConfig, options: ResolveOptions): Promise<FoundModel> {
   const found = await ensureOrStandIn(model, options);
   const [path = ''] = found.paths;
   const header = await inspectGguf(path, { wholeLists: SPECIAL_TOKEN_LISTS });
@@ -101,7 +111,7 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<Served
     kvLayout: model.kvLayout,
     stepTokensMax: model.stepTokensMax,
   };
-  return {
+  const served = {
     id,
     aliases: model.aliases,
     description: found.description,
@@ -112,15 +122,26 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<Served
     specials: specialTokensOf(header) ?? [],
     spec: hostSpec(model, { id, contextTokens, engine, role: purpose.role }),
   };
+  return { served, reference: model.model, geometry };
 }
 
-type Behaviour = Pick<ServedModel, 'inputPrefixes' | 'samplingDefaults' | 'guard' | 'judging'>;
+type Behaviour = Pick<
+  ServedModel,
+  'inputPrefixes' | 'samplingDefaults' | 'guard' | 'judging' | 'keeping'
+>;
 
 /** What the configuration says of requests; its sampling goes before what is recommended. */
 function behaviourOf(model: ModelConfig, recommended: SamplingDefaults): Behaviour {
   const { inputPrefixes, guard, judging } = model;
   const samplingDefaults = { ...recommended, ...model.samplingDefaults };
-  return { inputPrefixes, samplingDefaults, guard, judging };
+  return { inputPrefixes, samplingDefaults, guard, judging, keeping: keepingOf(model) };
+}
+
+/** A pinned model is wanted from the start, unless the configuration says otherwise. */
+function keepingOf({ pin, preload, priority, ttlMs }: ModelConfig): ServedModel['keeping'] {
+  const wanted = preload ?? (pin ? true : null);
+  const when = wanted === null ? 'may' : wanted ? 'must' : 'no';
+  return { pinned: pin, preload: when, priority, ttlMs };
 }
 
 /** Of a model of the catalogue, by its card; nothing for random words. */

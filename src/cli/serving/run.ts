@@ -13,10 +13,13 @@ import { assertBindable, isLoopback } from '../../http/auth.ts';
 import { HTTP_DEFAULTS, type HttpConfig } from '../../http/config.ts';
 import { createServer, listen } from '../../http/server.ts';
 import { Node } from '../../node/node.ts';
+import { poolLine } from '../../pool/keeper.ts';
+import type { KeeperEvent } from '../../pool/keeper-types.ts';
 import type { SupervisorChange } from '../../pool/supervisor.ts';
 import { createTelemetry, type Telemetry } from '../../telemetry/telemetry.ts';
 import { type CliContext, paint } from '../context.ts';
 import { pullReporter } from '../pull-reporter.ts';
+import { memoryOf, weighModels } from './memory.ts';
 import { resolveModels } from './resolve.ts';
 
 /** Runs until it is interrupted. Throws PlenumError when it cannot start. */
@@ -28,7 +31,8 @@ export async function serve(flags: ConfigFlags, context: CliContext): Promise<vo
   assertBindable(http.host, http.apiKeys, force);
   const stop = context.interrupted();
   const reporter = pullReporter(context);
-  const models = await resolveModels(config, {
+  const telemetry = createTelemetry({ level: config.server.log.level, version: context.version });
+  const found = await resolveModels(config, {
     ensure: {
       home: config.home ?? undefined,
       env: context.env,
@@ -42,16 +46,23 @@ export async function serve(flags: ConfigFlags, context: CliContext): Promise<vo
       context.stderr.write(paint(context.stderr, 'yellow', text));
     },
   }).finally(() => reporter.stop());
-  const telemetry = createTelemetry({ level: config.server.log.level, version: context.version });
-  const boot = new Boot(
-    models.map(({ id }) => id),
-    telemetry,
-  );
-  const node = new Node({ models, clock: systemClock, onChange: boot.onChange });
+  const { log } = telemetry;
+  const models = await weighModels(found, {
+    home: config.home,
+    env: context.env,
+    signal: stop,
+    onEstimate: (model, reason) => log.warn({ model, reason }, 'memory is estimated'),
+  });
+  const memory = await memoryOf(config.pool);
+  const boot = new Boot(telemetry);
+  const onEvent = (event: KeeperEvent): void => logKeeper(log, event);
+  const { onChange } = boot;
+  const node = new Node({ models, clock: systemClock, memory, onChange, onEvent });
   const server = createServer({ backend: node, config: http, telemetry, version: context.version });
   try {
     await listen(server, http, { force });
-    node.start();
+    boot.await(node.start());
+    log.info({ pool: poolLine(node.pool.view()) }, 'pool');
     await Promise.race([boot.settled, aborted(stop)]);
     if (!stop.aborted) announce(context, { node, server, config });
     await aborted(stop);
@@ -65,16 +76,14 @@ export async function serve(flags: ConfigFlags, context: CliContext): Promise<vo
 /** Follows the hosts until each model is ready or has failed for good. */
 class Boot {
   readonly settled: Promise<void>;
-  readonly #pending: Set<string>;
-  readonly #total: number;
+  readonly #pending = new Set<string>();
+  #total = 0;
   readonly #log: Telemetry['log'];
   #failed: PlenumError[] = [];
   #resolve: () => void = () => undefined;
   #reject: (error: PlenumError) => void = () => undefined;
 
-  constructor(ids: readonly string[], telemetry: Telemetry) {
-    this.#pending = new Set(ids);
-    this.#total = ids.length;
+  constructor(telemetry: Telemetry) {
     this.#log = telemetry.log;
     this.settled = new Promise((resolve, reject) => {
       this.#resolve = resolve;
@@ -82,6 +91,13 @@ class Boot {
     });
     // It is awaited only after the server listens; until then a rejection is not unhandled.
     this.settled.catch(() => undefined);
+  }
+
+  /** Models that are being loaded from the start. */
+  await(ids: readonly string[]): void {
+    for (const id of ids) this.#pending.add(id);
+    this.#total = ids.length;
+    if (ids.length === 0) this.#resolve();
   }
 
   readonly onChange = (model: string, change: SupervisorChange): void => {
@@ -114,6 +130,21 @@ class Boot {
     if (first !== undefined && this.#failed.length === this.#total) this.#reject(first);
     else this.#resolve();
   }
+}
+
+const KEEPER_LOG: Readonly<Record<KeeperEvent['kind'], readonly ['info' | 'warn', string]>> = {
+  loading: ['info', 'model loading'],
+  on_demand: ['warn', 'model is loaded on demand'],
+  unloaded: ['info', 'model unloaded'],
+  lingering: ['warn', 'an ended host still has memory'],
+  mispredicted: ['warn', 'a host has more memory than predicted'],
+  paused: ['warn', 'loading is paused'],
+  resumed: ['info', 'loading goes on'],
+};
+
+function logKeeper(log: Telemetry['log'], { kind, ...facts }: KeeperEvent): void {
+  const [level, message] = KEEPER_LOG[kind];
+  log[level](facts, message);
 }
 
 function httpConfig({ server }: Config): HttpConfig {

@@ -115,7 +115,7 @@ function checkContext({ contextTokens }: EncoderOptions, trained: number): void 
   );
 }
 
-function kindOf(
+export function kindOf(
   binding: Binding,
   model: Pointer,
   path: string,
@@ -142,7 +142,7 @@ function kindOf(
   return { architecture, pooling };
 }
 
-function contextParams(
+export function contextParams(
   binding: Binding,
   { options, threads, pooling }: { options: EncoderOptions; threads: number; pooling: Pooling },
 ): ContextParams {

@@ -190,7 +190,7 @@ function hasCells(binding: Binding, model: Pointer): boolean {
   return readMeta(binding, model, 'general.architecture') !== 'deepseek4';
 }
 
-function contextParams(
+export function contextParams(
   binding: Binding,
   { spec, options, threads }: { spec: LlamaSpec; options: EngineOptions; threads: number },
 ): ContextParams {

@@ -1,0 +1,90 @@
+/**
+ * What loading a model would take, by the library's own account: its metadata is loaded, its
+ * buffers are laid out, and nothing is allocated for weights, cache or computing. For a process of
+ * its own, which ends afterwards.
+ */
+import { PlenumError } from '../../base/errors.ts';
+import type { HostSpec } from '../../wire/host.ts';
+import type { SimulatedAllocation } from '../../wire/pool.ts';
+import type { Binding, ContextParams, Pointer } from './binding.ts';
+import { type BufferKind, readBreakdown } from './breakdown.ts';
+import { contextParams as encoderParams, kindOf } from './encoder-load.ts';
+import { contextParams, type LlamaSpec } from './load.ts';
+import { isGpu, type NativeLibrary, openLibrary, probeDevices } from './native.ts';
+import { defaultThreads } from './threads.ts';
+
+/** enum llama_load_mode: not mapped, for a mapped file has no size to be simulated. */
+const LOAD_MODE_NONE = 0;
+/** Copies of weights in a layout that the processor's kernels like better. */
+const REPACKED = /^(AMX|CPU_(REPACK|KLEIDIAI|RISCV64_SPACEMIT))$/;
+/** Two ways to one number may differ by padding. */
+const TOLERANCE = 0.01;
+
+/** Rejects with PlenumError `load_failed` (which quotes the library), `library_missing` …. */
+export function simulateAllocation(spec: HostSpec): SimulatedAllocation {
+  const { engine } = spec;
+  if (engine.kind !== 'llama') {
+    throw new PlenumError('load_failed', 'the simulated engine has no buffers to lay out');
+  }
+  const library = openLibrary();
+  const gpu = probeDevices().devices.some(({ type }) => isGpu(type));
+  const { binding, log } = library;
+  log.begin();
+  const params = binding.modelDefaults();
+  params.n_gpu_layers = gpu ? (engine.gpuLayers ?? -1) : 0;
+  params.no_alloc = true;
+  params.load_mode = LOAD_MODE_NONE;
+  const model = binding.modelLoad(engine.path, params);
+  if (model === null) throw failed(library, 'the model could not be laid out');
+  const context = binding.contextNew(model, paramsOf(binding, model, { spec, engine }));
+  if (context === null) throw failed(library, 'the context could not be laid out');
+  return allocationOf(library, { model, context });
+}
+
+const failed = ({ log }: NativeLibrary, otherwise: string): PlenumError =>
+  new PlenumError('load_failed', `the engine: ${log.quote(otherwise)}`);
+
+function paramsOf(
+  binding: Binding,
+  model: Pointer,
+  { spec, engine }: { spec: HostSpec; engine: LlamaSpec },
+): ContextParams {
+  const threads = engine.threads ?? defaultThreads();
+  const { contextTokens, cells, parallel, prefixCache } = spec;
+  const onProgress = (): void => undefined;
+  if (spec.role === 'generate') {
+    const options = { contextTokens, cells, parallel, prefixCache, onProgress };
+    return contextParams(binding, { spec: engine, options, threads });
+  }
+  const { batchTokensMax, batchInputsMax } = spec.encode;
+  const { pooling } = kindOf(binding, model, engine.path);
+  const options = { contextTokens, batchTokensMax, batchInputsMax, onProgress };
+  return encoderParams(binding, { options, threads, pooling });
+}
+
+function allocationOf(
+  { binding, log }: NativeLibrary,
+  { model, context }: { model: Pointer; context: Pointer },
+): SimulatedAllocation {
+  const { compute } = log.bytes;
+  const kinds = readBreakdown(binding, context);
+  const trusted = kinds !== null && agrees(kinds, Number(binding.modelBytes(model)));
+  if (!trusted) return { repackedBytes: null, cacheBytes: null, computeBytes: compute };
+  const total = (of: (kind: BufferKind) => number): number =>
+    kinds.reduce((sum, kind) => sum + of(kind), 0);
+  return {
+    repackedBytes: total((kind) => (REPACKED.test(kind.name) ? kind.weightsBytes : 0)),
+    cacheBytes: total((kind) => kind.contextBytes),
+    // The log has the rows of logits or vectors too, which the breakdown leaves out.
+    computeBytes: Math.max(
+      compute,
+      total((kind) => kind.computeBytes),
+    ),
+  };
+}
+
+/** A layout in memory that is not as expected would hardly give the size of the weights. */
+function agrees(kinds: readonly BufferKind[], weightsBytes: number): boolean {
+  const sum = kinds.reduce((total, kind) => total + kind.weightsBytes, 0);
+  return Math.abs(sum - weightsBytes) <= TOLERANCE * weightsBytes;
+}

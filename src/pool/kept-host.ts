@@ -1,0 +1,150 @@
+/**
+ * One model of the pool with its host: what is started and ended, measured and counted. It does not
+ * decide when: the residency does, by way of the keeper.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { PlenumError } from '../base/errors.ts';
+import type { PoolModel } from '../wire/pool.ts';
+import type { KeeperOptions, KeptModel } from './keeper-types.ts';
+import { HostMeter, TokenRate } from './observer.ts';
+import type { HostSupervisor } from './supervisor.ts';
+
+/** More than this above the prediction is worth a warning. */
+const MISPREDICTED = 1.05;
+const LINGER_POLL_MS = 20;
+const LINGER_POLL_MS_MAX = 1000;
+const LINGER_WARN_MS = 2000;
+
+type Standing = Pick<
+  PoolModel,
+  'state' | 'reason' | 'pinned' | 'reservedBytes' | 'neededBytes' | 'inUse' | 'idleMs'
+>;
+type Surroundings = Pick<KeeperOptions, 'clock' | 'footprintOf' | 'onEvent'>;
+
+export class KeptHost {
+  readonly model: KeptModel;
+  readonly host: HostSupervisor;
+  /** Requests that wait until it is loaded. */
+  waiting = 0;
+  /** Resolves when a host that leaves is gone. */
+  leaving: Promise<void> = Promise.resolve();
+  readonly #around: Surroundings;
+  readonly #rate = new TokenRate();
+  #meter: HostMeter | null = null;
+  #wasWarned = false;
+  #loads = 0;
+
+  constructor(model: KeptModel, host: HostSupervisor, around: Surroundings) {
+    this.model = model;
+    this.host = host;
+    this.#around = around;
+  }
+
+  /** Its host is down and not about to come up. */
+  get isStruggling(): boolean {
+    return this.host.state === 'backing_off' || this.host.state === 'failed';
+  }
+
+  start(): void {
+    this.#loads += 1;
+    this.#wasWarned = false;
+    this.host.start();
+    this.#follow();
+  }
+
+  /** Forgets that the host could not be started, so that it is tried again. */
+  forgive(): void {
+    if (this.host.state === 'failed') this.host.forgive();
+  }
+
+  /** The host is up: the next one after a crash is another process. */
+  arrived(): void {
+    this.#follow();
+  }
+
+  died(): void {
+    this.#meter = null;
+  }
+
+  /** Throws `model_unavailable` when waiting would be in vain. */
+  requireHope(nearMs: number): void {
+    if (!this.isStruggling) return;
+    if (this.host.state === 'backing_off' && this.host.retryInMs <= nearMs) return;
+    const message = `model ${this.model.id}: ${this.host.reason ?? 'it cannot be loaded'}`;
+    const retryAfterMs = Math.max(1000, this.host.retryInMs);
+    throw new PlenumError('model_unavailable', message, { retryAfterMs });
+  }
+
+  /** Ends the host; `gone` is called when the system counts no byte for it any more. */
+  leave(limitMs: number, gone: () => void): void {
+    this.leaving = this.#leave(limitMs).then(gone);
+  }
+
+  async end(limitMs: number): Promise<void> {
+    await this.host.stop(limitMs);
+  }
+
+  async observe(predictedBytes: number): Promise<void> {
+    this.#rate.sample(this.#around.clock.now(), this.host.report);
+    const meter = this.#meter;
+    if (meter === null || !(await meter.refresh(this.#around.clock))) return;
+    const measuredBytes = meter.bytes;
+    if (measuredBytes === null || measuredBytes <= predictedBytes * MISPREDICTED) return;
+    if (this.#wasWarned || meter !== this.#meter) return;
+    this.#wasWarned = true;
+    const model = this.model.id;
+    this.#around.onEvent({ kind: 'mispredicted', model, predictedBytes, measuredBytes });
+  }
+
+  view(standing: Standing): PoolModel {
+    const { id, class: modelClass, preload, priority, ttlMs, items } = this.model;
+    const { report } = this.host;
+    return {
+      ...standing,
+      id,
+      class: modelClass,
+      preload: preload !== 'no',
+      priority,
+      ttlMs,
+      items,
+      measuredBytes: this.#meter?.bytes ?? null,
+      pid: this.host.pid,
+      waiting: this.waiting,
+      queued: report?.waiting ?? null,
+      running: report?.running ?? null,
+      tokensPerSecond: this.#rate.perSecond,
+      loads: this.#loads,
+      restarts: this.host.restarts,
+    };
+  }
+
+  #follow(): void {
+    const { pid } = this.host;
+    this.#meter = pid === null ? null : new HostMeter(this.#around.footprintOf(pid));
+  }
+
+  async #leave(limitMs: number): Promise<void> {
+    const { clock, onEvent } = this.#around;
+    const meter = this.#meter;
+    const from = clock.now();
+    const known = meter?.bytes ?? null;
+    // Told to go at once: a host that dies meanwhile is one that left.
+    const [seen] = await Promise.all([meter?.look(), this.host.stop(limitMs)]);
+    const freedBytes = seen ?? known;
+    let pollMs = LINGER_POLL_MS;
+    let warnAt = from + LINGER_WARN_MS;
+    for (;;) {
+      const bytes = (await meter?.look()) ?? null;
+      const now = clock.now();
+      if (bytes === null) break;
+      if (now >= warnAt) {
+        onEvent({ kind: 'lingering', model: this.model.id, bytes, ms: now - from });
+        warnAt = now + 10 * LINGER_WARN_MS;
+      }
+      await delay(pollMs);
+      pollMs = Math.min(LINGER_POLL_MS_MAX, 2 * pollMs);
+    }
+    this.#meter = null;
+    onEvent({ kind: 'unloaded', model: this.model.id, freedBytes, ms: clock.now() - from });
+  }
+}
