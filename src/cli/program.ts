@@ -12,8 +12,10 @@ import { registerConfig } from './commands/config.ts';
 import { registerDoctor } from './commands/doctor.ts';
 import { registerFit } from './commands/fit.ts';
 import { registerMachines } from './commands/machines.ts';
+import { registerMeasure } from './commands/measure.ts';
 import { registerModels } from './commands/models.ts';
 import { registerPlan } from './commands/plan.ts';
+import { registerPs } from './commands/ps.ts';
 import { registerPull } from './commands/pull.ts';
 import { registerRm } from './commands/rm.ts';
 import { registerServe } from './commands/serve.ts';
@@ -24,12 +26,14 @@ import type { CliContext, ExitCode } from './context.ts';
 const COMMANDS = [
   registerServe,
   registerChat,
+  registerPs,
   registerPull,
   registerModels,
   registerRm,
   registerSynth,
   registerDoctor,
   registerConfig,
+  registerMeasure,
   registerPlan,
   registerFit,
   registerMachines,
@@ -43,6 +47,7 @@ Examples:
   plenum serve org/repo:Q4_K_M      serve a GGUF model of the Hugging Face hub
   plenum serve --config plenum.yaml serve what a configuration lists
   plenum chat                       talk to the server in the terminal
+  plenum ps                         show who holds what of its memory
   plenum doctor                     say what this machine has, and what is wrong with it
 
 Exit codes: 0 done, 1 an operating error, 2 the command line or the configuration is wrong,

@@ -8,6 +8,7 @@ import { Scheduler } from '../scheduler/scheduler.ts';
 import type { HostFacts, HostSpec } from '../wire/host.ts';
 import { calibrate } from './calibrate.ts';
 import { EncodeHost } from './encode-host.ts';
+import { firstStepTime } from './first-step-time.ts';
 import { Host, type HostEvent } from './host.ts';
 import type { TurnGate } from './turn-gate.ts';
 
@@ -42,7 +43,7 @@ async function openGenerate(spec: HostSpec, options: OpenHostOptions): Promise<O
   const from = systemClock.now();
   const engine = await openEngine(spec, options.onProgress);
   const { facts } = engine;
-  const time = new OnlineStepTime(facts.guess);
+  const time = await firstStepTime(spec, facts);
   // The simulated engine is as fast as it says, and its faults count its steps.
   if (spec.engine.kind === 'llama') await calibrate(engine, time, systemClock);
   const scheduler = new Scheduler({

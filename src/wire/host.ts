@@ -6,6 +6,7 @@
 import type { ErrorRecord } from '../base/errors.ts';
 import type { EncodeReply, EncodeRequest, EncoderFacts } from './encode.ts';
 import type { GenerateEvent, GenerateRequest } from './generation.ts';
+import type { MachineProfile } from './profile.ts';
 import type { LoadReport } from './report.ts';
 import type { TurnOrder, TurnReport } from './turn.ts';
 
@@ -27,6 +28,8 @@ export interface HostSpec {
   readonly stepTargetMs: number | null;
   readonly prefixCache: boolean;
   readonly heartbeatMs: number;
+  /** What was measured of this machine with as many threads; its steps are planned from it. */
+  readonly profile?: MachineProfile;
   /** Of the role `encode`, where parallel, cells, queueMax and what is about steps mean nothing. */
   readonly encode: EncodeLimits;
 }

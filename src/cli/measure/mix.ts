@@ -1,0 +1,51 @@
+/**
+ * What is measured when nothing is named: small synthetic models whose weights are of each kind
+ * that kernels tell apart, dense ones and mixtures of experts, all larger than a cache; and which
+ * steps of each. Constants only.
+ */
+import type { StepPoint } from './messages.ts';
+
+export interface MixEntry {
+  /** As `synth` takes it. */
+  readonly spec: string;
+  readonly points: readonly StepPoint[];
+}
+
+const step = (sequences: number, tokensEach: number, depth: number): StepPoint => ({
+  sequences,
+  tokensEach,
+  depth,
+  outputs: sequences,
+});
+
+/** Matrices: one row, the few rows of streams, a small and a large piece of a prompt. */
+const MATRICES = [step(1, 1, 0), step(2, 1, 0), step(4, 1, 0), step(8, 1, 0), step(1, 16, 0)];
+const PROMPT = step(1, 128, 0);
+/** Attention: by rows and in tiles, of one sequence and of several. */
+const ATTENTION = [step(4, 1, 64), step(8, 1, 64), step(1, 1, 512), step(1, 64, 512)];
+
+const ALL = [...MATRICES, PROMPT];
+/** Of a model that a person names, too. */
+export const WHOLE = [...ALL, ...ATTENTION];
+const FEW = [step(1, 1, 0), step(4, 1, 0), step(8, 1, 0), PROMPT];
+
+export const STANDARD_MIX: readonly MixEntry[] = [
+  { spec: 'probe-dense@f16', points: ALL },
+  { spec: 'probe-dense@q8_0', points: WHOLE },
+  { spec: 'probe-dense@q4_0', points: WHOLE },
+  { spec: 'probe-dense@q4_k_m', points: ALL },
+  { spec: 'probe-dense@q6_k', points: ALL },
+  { spec: 'probe-moe@q8_0', points: ALL },
+  { spec: 'probe-moe@q4_0', points: ALL },
+  { spec: 'probe-moe@q4_k_m', points: ALL },
+];
+
+export const QUICK_MIX: readonly MixEntry[] = [
+  { spec: 'probe-dense@q8_0', points: [...FEW, ...ATTENTION] },
+  { spec: 'probe-dense@q4_k_m', points: FEW },
+  { spec: 'probe-moe@q4_k_m', points: FEW },
+];
+
+/** Times that every model has its turn, and repetitions of each step in a turn. */
+export const STANDARD_EFFORT = { rounds: 3, repeats: 2 } as const;
+export const QUICK_EFFORT = { rounds: 2, repeats: 1 } as const;

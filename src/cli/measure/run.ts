@@ -1,0 +1,142 @@
+/** `plenum measure` from start to end: models, memory, steps, fit, profile, report. */
+import { formatBytes } from '../../base/units.ts';
+import { defaultThreads } from '../../engine/llama/threads.ts';
+import { geometryOf, type ModelGeometry } from '../../model/geometry.ts';
+import { inspectGguf } from '../../model/gguf.ts';
+import { ensureModel } from '../../model/registry.ts';
+import { listSynthetic, SYNTHETIC_PREFIX } from '../../model/synth.ts';
+import { modelCost } from '../../planner/model-cost.ts';
+import type { CliContext } from '../context.ts';
+import { wholeFlag } from '../planning/numbers.ts';
+import { pullReporter } from '../pull-reporter.ts';
+import { modelHome } from '../storage/home.ts';
+import { measureBandwidth } from './bandwidth.ts';
+import { identityHere } from './identity.ts';
+import { type MeasuredModel, measureSteps, profileOf } from './machine.ts';
+import type { StepPoint } from './messages.ts';
+import { QUICK_EFFORT, QUICK_MIX, STANDARD_EFFORT, STANDARD_MIX, WHOLE } from './mix.ts';
+import { reportProfile } from './report.ts';
+import { openMeter } from './session.ts';
+import { saveProfile } from './store.ts';
+
+export interface MeasureOptions {
+  readonly threads?: string;
+  readonly quick?: true;
+  /** `--no-save` */
+  readonly save?: false;
+  readonly json?: true;
+}
+
+/** Tokens of a step, and cells for the deepest of several sequences. */
+const STEP_TOKENS = 512;
+const CELLS = 2048;
+const PARALLEL = 16;
+
+export async function measure(
+  references: readonly string[],
+  options: MeasureOptions,
+  context: CliContext,
+): Promise<void> {
+  const threads = wholeFlag('--threads', options.threads) ?? defaultThreads();
+  const isQuick = options.quick === true;
+  const effort = isQuick ? QUICK_EFFORT : STANDARD_EFFORT;
+  const home = modelHome(context);
+  const signal = context.interrupted();
+  const say = (text: string): void => void context.stderr.write(`${text}\n`);
+  const wanted = await modelsWanted(references, { isQuick, home }, context);
+  const machine = await identityHere();
+  say(`reading memory with ${threads} ${threads === 1 ? 'thread' : 'threads'}`);
+  const bandwidth = await measureBandwidth(threads);
+  const meters: MeasuredModel[] = [];
+  try {
+    for (const model of wanted) meters.push(await opened(model, { threads, signal, say }));
+    const series = await measureSteps(meters, effort, ({ round, model }) => {
+      signal.throwIfAborted();
+      say(`round ${round + 1} of ${effort.rounds}: ${model}`);
+    });
+    const { facts } = meters[0]?.meter ?? { facts: { engine: '', device: '' } };
+    const measuredAt = new Date();
+    const profile = profileOf({ machine, threads, measuredAt, bandwidth, facts, series });
+    const path = options.save === false ? null : await saveProfile(home, profile);
+    if (options.json === true) {
+      context.stdout.write(`${JSON.stringify({ path, profile }, null, 2)}\n`);
+    } else context.stdout.write(reportProfile(profile, path, context.stdout));
+  } finally {
+    await Promise.all(meters.map(({ meter }) => meter.close()));
+  }
+}
+
+interface WantedModel {
+  readonly name: string;
+  readonly path: string;
+  readonly geometry: ModelGeometry;
+  readonly points: readonly StepPoint[];
+}
+
+/** Those named, or the mix; fetched or written where they are not there yet. */
+async function modelsWanted(
+  references: readonly string[],
+  { isQuick, home }: { readonly isQuick: boolean; readonly home: string },
+  context: CliContext,
+): Promise<readonly WantedModel[]> {
+  const mix = isQuick ? QUICK_MIX : STANDARD_MIX;
+  const named = references.map((spec) => ({ spec, points: WHOLE }));
+  const reporter = pullReporter(context);
+  const wanted: WantedModel[] = [];
+  try {
+    for (const { spec, points } of named.length === 0 ? mix : named) {
+      const { paths } = await ensureModel(fullReference(spec), {
+        home,
+        env: context.env,
+        cwd: context.cwd,
+        signal: context.interrupted(),
+        onProgress: reporter.onEvent,
+      });
+      const [path = ''] = paths;
+      const geometry = geometryOf(await inspectGguf(path));
+      const most = Math.min(geometry.contextTokens, CELLS);
+      const short = points.filter(({ depth, tokensEach }) => depth + tokensEach <= most);
+      wanted.push({ name: spec, path, geometry, points: short });
+    }
+    return wanted;
+  } finally {
+    reporter.stop();
+  }
+}
+
+/** A synthetic model may be named as `synth` names it. */
+function fullReference(text: string): string {
+  const name = text.split('@')[0]?.toLowerCase();
+  const isSynthetic = listSynthetic().some(({ spec }) => spec.startsWith(`${name}@`));
+  return isSynthetic ? `${SYNTHETIC_PREFIX}${text}` : text;
+}
+
+interface Opening {
+  readonly threads: number;
+  readonly signal: AbortSignal;
+  readonly say: (text: string) => void;
+}
+
+async function opened(
+  { name, path, geometry, points }: WantedModel,
+  { threads, signal, say }: Opening,
+): Promise<MeasuredModel> {
+  say(`loading ${name}, ${formatBytes(geometry.weights.bytes)}`);
+  const meter = await openMeter(
+    {
+      engine: {
+        kind: 'llama',
+        path,
+        threads,
+        gpuLayers: null,
+        cacheType: 'f16',
+        stepTokensMax: STEP_TOKENS,
+      },
+      contextTokens: Math.min(geometry.contextTokens, CELLS),
+      cells: CELLS,
+      parallel: PARALLEL,
+    },
+    signal,
+  );
+  return { name, cost: modelCost(geometry), points, meter };
+}
