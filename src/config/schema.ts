@@ -127,6 +127,12 @@ const limitsSchema = z.strictObject({
     3_600_000,
     'How long a reply may be stuck because its client does not read.',
   ).default(60_000),
+  stream_keep_alive_ms: whole(
+    100,
+    3_600_000,
+    'A stream that has nothing to send for this long, because its request waits or its prompt is ' +
+      'long, sends a comment that clients skip.',
+  ).default(10_000),
   request_header_timeout_ms: whole(100, 600_000, 'Time for a client to send its headers.').default(
     10_000,
   ),

@@ -6,12 +6,14 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ERROR_TABLE, PlenumError } from '../base/errors.ts';
 import type { ModelInfo } from '../wire/model-info.ts';
 import type { FrontDoor } from './front-door.ts';
+import { graceMs, untilAborted } from './until.ts';
 
 export interface Computing {
   readonly door: FrontDoor;
   readonly request: FastifyRequest;
   readonly reply: FastifyReply;
   readonly model: ModelInfo;
+  readonly deadlineMs: number | null;
 }
 
 export interface Computed {
@@ -21,11 +23,12 @@ export interface Computed {
 }
 
 /**
- * Runs `work` with a signal that is aborted when the client goes away. Rejects with what it rejects
- * with, `client_closed` once it is aborted, and `draining`.
+ * Runs `work` with a signal that is aborted when the client goes away or the deadline has passed
+ * and nobody has said so. Rejects with what it rejects with, `client_closed`, `deadline_exceeded`
+ * and `draining`.
  */
 export async function compute<T extends Computed>(
-  { door, request, reply, model }: Computing,
+  { door, request, reply, model, deadlineMs }: Computing,
   work: (signal: AbortSignal) => Promise<T>,
 ): Promise<T> {
   const { exchange } = request;
@@ -34,11 +37,16 @@ export async function compute<T extends Computed>(
   const release = exchange.hold();
   const aborter = new AbortController();
   const { raw } = reply;
-  const onClose = (): void => aborter.abort();
+  const end = (code: 'client_closed' | 'deadline_exceeded'): void =>
+    aborter.abort(new PlenumError(code, ERROR_TABLE[code].meaning));
+  const onClose = (): void => end('client_closed');
   raw.once('close', onClose);
-  if (raw.destroyed || request.raw.socket.destroyed) aborter.abort();
+  if (raw.destroyed || request.raw.socket.destroyed) onClose();
+  const { arrivedMs } = exchange.start;
+  const restMs = graceMs(deadlineMs, { arrivedMs, nowMs: door.clock.now() });
+  const timer = restMs === null ? undefined : setTimeout(() => end('deadline_exceeded'), restMs);
   try {
-    const done = await work(aborter.signal);
+    const done = await untilAborted(work(aborter.signal), aborter.signal);
     const { promptTokens, queueMs, computeMs } = done;
     const usage = { promptTokens, cachedTokens: 0, completionTokens: 0 };
     const outcome = { kind: 'finished', reason: 'stop' } as const;
@@ -47,10 +55,11 @@ export async function compute<T extends Computed>(
     reply.header('server-timing', timing({ queue: queueMs, compute: computeMs, total: totalMs }));
     return done;
   } catch (error) {
-    if (!aborter.signal.aborted) throw error;
-    exchange.code = 'client_closed';
-    throw new PlenumError('client_closed', ERROR_TABLE.client_closed.meaning, { cause: error });
+    const thrown: unknown = aborter.signal.aborted ? aborter.signal.reason : error;
+    if (thrown instanceof PlenumError) exchange.code = thrown.code;
+    throw thrown;
   } finally {
+    clearTimeout(timer);
     raw.removeListener('close', onClose);
     release();
   }

@@ -25,6 +25,8 @@ export interface HttpLimits extends RequestLimits {
   readonly streamBufferBytesMax: number;
   /** How long a reply may be stuck because its client does not read at all. */
   readonly stalledReaderMs: number;
+  /** A stream that is silent for this long sends a comment; accepted requests that wait, too. */
+  readonly streamKeepAliveMs: number;
   readonly requestHeaderTimeoutMs: number;
   /** From the first byte of a request to the last one of its body. */
   readonly bodyTimeoutMs: number;
@@ -60,6 +62,7 @@ export const HTTP_DEFAULTS: HttpConfig = {
     concurrentRequestsMax: 2048,
     streamBufferBytesMax: 256 * 1024,
     stalledReaderMs: 60_000,
+    streamKeepAliveMs: 10_000,
     requestHeaderTimeoutMs: 10_000,
     bodyTimeoutMs: 60_000,
     keepAliveMs: 72_000,

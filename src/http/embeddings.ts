@@ -43,7 +43,8 @@ export function embeddingsRoutes(app: FastifyInstance, door: FrontDoor): void {
     },
     (request, reply) => {
       const model = modelFor('/v1/embeddings', door.backend.models(), request.body.model);
-      return serve({ door, request, reply, model }, request.body);
+      const deadlineMs = request.body.deadline_ms ?? door.config.limits.deadlineMsDefault;
+      return serve({ door, request, reply, model, deadlineMs }, request.body);
     },
   );
 }
@@ -61,7 +62,7 @@ async function serve(computing: Computing, body: EmbeddingsRequest): Promise<Emb
       model: model.id,
       task: 'embed',
       inputs,
-      deadlineMs: body.deadline_ms ?? limits.deadlineMsDefault,
+      deadlineMs: computing.deadlineMs,
       signal,
     });
     return { ...reply, promptTokens: reply.tokenCounts.reduce((sum, count) => sum + count, 0) };

@@ -67,6 +67,7 @@ export class Exchange {
     if (this.facts !== null) return this.facts.outcome;
     const code = this.code ?? 'client_closed';
     if (code === 'client_closed' || code === 'slow_reader') return { kind: 'cancelled', code };
+    if (code === 'deadline_exceeded' || code === 'wait_expired') return { kind: 'expired', code };
     return ERROR_TABLE[code].status === 500 ? { kind: 'failed', code } : { kind: 'refused', code };
   }
 }

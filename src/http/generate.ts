@@ -15,7 +15,7 @@ import type { FrontDoor } from './front-door.ts';
 import { GuardedGenerations } from './guarded.ts';
 import { foldSeed, type Job } from './job.ts';
 import { Run, type RunListener } from './run.ts';
-import { SseStream } from './sse.ts';
+import { KEEP_ALIVE, SseStream } from './sse.ts';
 
 export interface Serving {
   readonly door: FrontDoor;
@@ -135,6 +135,7 @@ async function serveStream(serving: Serving, format: ChunkFormat): Promise<unkno
     queue: door.flushQueue,
     bufferBytesMax: limits.streamBufferBytesMax,
     stalledMs: limits.stalledReaderMs,
+    keepAliveMs: limits.streamKeepAliveMs,
     onSlow: () => run.cancel('slow_reader'),
   });
   const run = newRun(serving, {
@@ -142,12 +143,13 @@ async function serveStream(serving: Serving, format: ChunkFormat): Promise<unkno
     finished: (index, finish) => stream.send(format.finished(index, finish)),
   });
   const settled = settle(run, serving);
-  await run.opened;
+  const heard = await openedOrPatient(run, limits.streamKeepAliveMs);
   if (run.failure !== null) {
     await settled;
     throw run.failure;
   }
   openStream(stream, serving, run);
+  if (heard === 'nothing') stream.send(KEEP_ALIVE);
   await settled;
   if (run.failure === null) {
     stream.send(job.includeUsage ? format.usage(run.usage) : '');
@@ -159,6 +161,31 @@ async function serveStream(serving: Serving, format: ChunkFormat): Promise<unkno
   }
   stream.finish();
   return reply;
+}
+
+/** A client that is not accepted yet may wait for this many keep-alive times: a model may load. */
+const UNACCEPTED_KEEP_ALIVES = 3;
+
+/**
+ * Until there is something to say, refusals with their status too, a stream is not opened. One that
+ * has heard nothing for the keep-alive time is, so that nothing between it and its client loses
+ * patience; a failure is then its last event.
+ */
+function openedOrPatient(run: Run, keepAliveMs: number): Promise<'something' | 'nothing'> {
+  return new Promise((resolve) => {
+    const nothing = (): void => resolve('nothing');
+    let timer = setTimeout(nothing, keepAliveMs * UNACCEPTED_KEEP_ALIVES);
+    let open = false;
+    void run.opened.then(() => {
+      open = true;
+      clearTimeout(timer);
+      resolve('something');
+    });
+    void run.accepted.then(() => {
+      clearTimeout(timer);
+      if (!open) timer = setTimeout(nothing, keepAliveMs);
+    });
+  });
 }
 
 function openStream(stream: SseStream, { reply }: Serving, run: Run): void {
@@ -189,6 +216,7 @@ function newRun(serving: Serving, listener: RunListener): Run {
     listener,
     clock: door.clock,
     arrivedMs: request.exchange.start.arrivedMs,
+    deadlineMs: job.deadlineMs,
     onFirstToken: (ms) => metrics.ttft(job.model.id, ms),
     onToken: (ms) => metrics.interToken(job.model.id, ms),
   });

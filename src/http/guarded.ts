@@ -20,6 +20,7 @@ import type {
 import type { ApiKey } from './config.ts';
 import { modelFor } from './endpoint.ts';
 import { GuardWindow, type Judged, type WindowAction } from './guard-window.ts';
+import { untilAborted } from './until.ts';
 
 /**
  * Throws PlenumError `config_invalid` for a guard that is no served model for moderation: found at
@@ -96,7 +97,7 @@ export class GuardedGenerations {
     const signal = AbortSignal.any([timeout, this.#aborter.signal]);
     let judged: Judged;
     try {
-      const verdict = await backend.judge({
+      const asked = backend.judge({
         requestId,
         model: policy.model,
         subject: await subject(),
@@ -104,6 +105,7 @@ export class GuardedGenerations {
         deadlineMs: policy.timeoutMs,
         signal,
       });
+      const verdict = await untilAborted(asked, signal);
       judged = { kind: 'verdict', verdict: checked(verdict) };
     } catch (thrown) {
       const late = timeout.aborted ? policy.timeoutMs : null;

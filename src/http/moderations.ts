@@ -40,7 +40,8 @@ export function moderationsRoutes(app: FastifyInstance, door: FrontDoor): void {
     },
     (request, reply) => {
       const model = modelFor('/v1/moderations', door.backend.models(), request.body.model);
-      return serve({ door, request, reply, model }, request.body);
+      const deadlineMs = request.body.deadline_ms ?? door.config.limits.deadlineMsDefault;
+      return serve({ door, request, reply, model, deadlineMs }, request.body);
     },
   );
 }
@@ -57,7 +58,7 @@ async function serve(computing: Computing, body: ModerationsRequest): Promise<Mo
         model: model.id,
         subject: { kind: 'input', messages: [{ role: 'user', content: text }] },
         detail: true,
-        deadlineMs: body.deadline_ms ?? limits.deadlineMsDefault,
+        deadlineMs: computing.deadlineMs,
         signal,
       }),
     );

@@ -39,7 +39,8 @@ export function rerankRoutes(app: FastifyInstance, door: FrontDoor): void {
       },
       (request, reply) => {
         const model = modelFor('/v1/rerank', door.backend.models(), request.body.model);
-        return serve({ door, request, reply, model }, request.body);
+        const deadlineMs = request.body.deadline_ms ?? door.config.limits.deadlineMsDefault;
+        return serve({ door, request, reply, model, deadlineMs }, request.body);
       },
     );
   }
@@ -61,7 +62,7 @@ async function serve(computing: Computing, body: RerankRequest): Promise<RerankR
       model: model.id,
       task: 'rank',
       inputs: documents.map((document) => ({ kind: 'pair', query, document })),
-      deadlineMs: body.deadline_ms ?? limits.deadlineMsDefault,
+      deadlineMs: computing.deadlineMs,
       signal,
     });
     return { ...reply, promptTokens: reply.tokenCounts.reduce((sum, count) => sum + count, 0) };

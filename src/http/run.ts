@@ -8,6 +8,7 @@ import type { GenerateEvent, Usage } from '../wire/generation.ts';
 import type { ModerationNote } from '../wire/guard.ts';
 import type { FinishReason, Outcome } from '../wire/outcome.ts';
 import type { Backend, ClientRequest, Generation } from './backend.ts';
+import { graceMs } from './until.ts';
 
 export type OutputEvent = Extract<GenerateEvent, { kind: 'prompt' | 'delta' }>;
 type EndEvent = Extract<GenerateEvent, { kind: 'end' }>;
@@ -35,14 +36,22 @@ export interface RunOptions {
   readonly clock: Clock;
   /** When the request arrived, on the same clock. */
   readonly arrivedMs: number;
+  /** From arrival on; null = none. */
+  readonly deadlineMs: number | null;
   readonly onFirstToken: (ttftMs: number) => void;
   readonly onToken: (gapMs: number) => void;
   /** Every choice has ended. */
   readonly onEnd: () => void;
 }
 
+/** What nobody ended after the deadline is waited for this much longer, for its usage. */
+const LAST_WORD_MS = 500;
+
 interface Choice {
   accepted: boolean;
+  /** As the events said so far; the end says it for good. */
+  promptTokens: number;
+  completionTokens: number;
   startedMs: number | null;
   lastMs: number | null;
   cachedTokens: number;
@@ -62,16 +71,22 @@ export class Run {
   readonly #options: RunOptions;
   readonly #choices: readonly Choice[];
   readonly #generations: Generation[] = [];
+  readonly #accepted = Promise.withResolvers<void>();
   readonly #opened = Promise.withResolvers<void>();
+  readonly #abandoned = Promise.withResolvers<void>();
   #first: FirstOutput | null = null;
   #failure: PlenumError | null = null;
   #failedOutcome: Outcome | null = null;
   #cancelled: CancelCode | null = null;
+  #done = false;
+  #deadline: NodeJS.Timeout | undefined;
 
   constructor(options: RunOptions) {
     this.#options = options;
     this.#choices = options.requests.map(() => ({
       accepted: false,
+      promptTokens: 0,
+      completionTokens: 0,
       startedMs: null,
       lastMs: null,
       cachedTokens: 0,
@@ -81,11 +96,13 @@ export class Run {
   }
 
   /**
-   * Hands every choice to the backend; resolves when all have ended and never rejects. What the
-   * backend throws is the run's failure.
+   * Hands every choice to the backend; resolves when all have ended, or soon after the deadline,
+   * and never rejects. What the backend throws is the run's failure.
    */
   async start(): Promise<void> {
-    const { requests, backend } = this.#options;
+    const { requests, backend, deadlineMs, arrivedMs, clock } = this.#options;
+    const restMs = graceMs(deadlineMs, { arrivedMs, nowMs: clock.now() });
+    if (restMs !== null) this.#deadline = setTimeout(() => this.#expire(), restMs);
     const pumps: Promise<void>[] = [];
     for (const [index, request] of requests.entries()) {
       try {
@@ -98,9 +115,16 @@ export class Run {
         break;
       }
     }
-    await Promise.all(pumps);
+    await Promise.race([Promise.all(pumps), this.#abandoned.promise]);
+    this.#done = true;
+    clearTimeout(this.#deadline);
     this.#options.onEnd();
     this.#opened.resolve();
+  }
+
+  /** Resolves when every choice is accepted; never, if it is known before that there is no reply. */
+  get accepted(): Promise<void> {
+    return this.#accepted.promise;
   }
 
   /**
@@ -142,8 +166,7 @@ export class Run {
     for (let from = 0; from < this.#choices.length; from += this.#options.n) {
       const usages = this.#choices
         .slice(from, from + this.#options.n)
-        .flatMap((choice) => (choice.end === null ? [] : [choice.end.usage]));
-      if (usages.length === 0) continue;
+        .map((choice) => usageOf(choice));
       sum.promptTokens += Math.max(...usages.map((usage) => usage.promptTokens));
       sum.cachedTokens += Math.min(...usages.map((usage) => usage.cachedTokens));
       for (const usage of usages) sum.completionTokens += usage.completionTokens;
@@ -154,10 +177,10 @@ export class Run {
   /** Tokens as they were computed, every choice for itself: what metrics add up. */
   get work(): Usage {
     const sum = { promptTokens: 0, cachedTokens: 0, completionTokens: 0 };
-    for (const { end } of this.#choices) {
-      sum.promptTokens += end?.usage.promptTokens ?? 0;
-      sum.cachedTokens += end?.usage.cachedTokens ?? 0;
-      sum.completionTokens += end?.usage.completionTokens ?? 0;
+    for (const { promptTokens, cachedTokens, completionTokens } of this.#choices.map(usageOf)) {
+      sum.promptTokens += promptTokens;
+      sum.cachedTokens += cachedTokens;
+      sum.completionTokens += completionTokens;
     }
     return sum;
   }
@@ -190,9 +213,11 @@ export class Run {
   }
 
   #onEvent(index: number, choice: Choice, event: GenerateEvent): void {
+    if (this.#done) return;
     choice.accepted = true;
     switch (event.kind) {
       case 'accepted':
+        choice.promptTokens = event.promptTokens;
         break;
       case 'started':
         choice.startedMs = this.#options.clock.now();
@@ -210,13 +235,14 @@ export class Run {
         this.#onEnd(index, choice, event);
         break;
     }
-    if (this.#first !== null && this.#choices.every((one) => one.accepted)) {
-      this.#opened.resolve();
-    }
+    if (!this.#choices.every((one) => one.accepted)) return;
+    this.#accepted.resolve();
+    if (this.#first !== null) this.#opened.resolve();
   }
 
   #onDelta(choice: Choice, tokens: number): void {
     const now = this.#options.clock.now();
+    choice.completionTokens += tokens;
     if (choice.lastMs !== null) {
       this.#options.onToken((now - choice.lastMs) / Math.max(1, tokens));
     }
@@ -249,6 +275,15 @@ export class Run {
     }
   }
 
+  /** Nobody behind has ended it in time: what has computed may still say so, and no more. */
+  #expire(): void {
+    const { deadlineMs } = this.#options;
+    const message = `The deadline of ${deadlineMs} ms passed before the reply was complete.`;
+    const code = 'deadline_exceeded';
+    this.#fail(new PlenumError(code, message), { kind: 'expired', code });
+    this.#deadline = setTimeout(() => this.#abandoned.resolve(), LAST_WORD_MS);
+  }
+
   #fail(error: PlenumError, outcome: Outcome): void {
     if (this.#failure === null) {
       this.#failure = error;
@@ -257,4 +292,9 @@ export class Run {
     }
     this.#opened.resolve();
   }
+}
+
+function usageOf(choice: Choice): Usage {
+  const { promptTokens, cachedTokens, completionTokens } = choice;
+  return choice.end?.usage ?? { promptTokens, cachedTokens, completionTokens };
 }

@@ -1,7 +1,8 @@
 /**
  * Server-sent events to one client. What is sent within one turn of the event loop goes as one
- * write. A client that reads too slowly is given up when it would need more than its buffer, or
- * when it has not read at all for too long.
+ * write. A stream that has been silent for a while says that it is alive, in a comment that clients
+ * skip. A client that reads too slowly is given up when it would need more than its buffer, or when
+ * it has not read at all for too long.
  */
 import type { ServerResponse } from 'node:http';
 
@@ -26,9 +27,13 @@ export interface SseOptions {
   readonly queue: FlushQueue;
   readonly bufferBytesMax: number;
   readonly stalledMs: number;
+  /** A comment is sent whenever there was nothing else for this long. */
+  readonly keepAliveMs: number;
   /** The client reads too slowly; the stream destroys its socket after this. */
   readonly onSlow: () => void;
 }
+
+export const KEEP_ALIVE = ': keep-alive\n\n';
 
 export class SseStream {
   readonly #options: SseOptions;
@@ -40,6 +45,7 @@ export class SseStream {
   #finished = false;
   #closed = false;
   #stall: NodeJS.Timeout | null = null;
+  #keepAlive: NodeJS.Timeout | null = null;
 
   constructor(options: SseOptions) {
     this.#options = options;
@@ -51,6 +57,8 @@ export class SseStream {
     if (this.#closed) return;
     this.#options.raw.writeHead(200);
     this.#open = true;
+    const { keepAliveMs } = this.#options;
+    this.#keepAlive = setInterval(() => this.send(KEEP_ALIVE), keepAliveMs).unref();
     this.flush();
   }
 
@@ -76,9 +84,15 @@ export class SseStream {
     const text = this.#pending;
     this.#pending = '';
     this.#pendingBytes = 0;
-    if (text !== '' && !raw.write(text)) this.#block();
+    if (text !== '') {
+      this.#keepAlive?.refresh();
+      if (!raw.write(text)) this.#block();
+    }
     // The rest is the socket's to send; the stall timer goes on until it is closed or drained.
-    if (this.#finished) raw.end();
+    if (this.#finished) {
+      this.#quiet();
+      raw.end();
+    }
   }
 
   #schedule(): void {
@@ -110,8 +124,14 @@ export class SseStream {
     this.#options.raw.destroy();
   }
 
+  #quiet(): void {
+    if (this.#keepAlive !== null) clearInterval(this.#keepAlive);
+    this.#keepAlive = null;
+  }
+
   #close(): void {
     this.#closed = true;
+    this.#quiet();
     this.#pending = '';
     if (this.#stall !== null) clearTimeout(this.#stall);
     this.#stall = null;
