@@ -5,8 +5,7 @@
  */
 import type { Catalogue, CatalogueMachine, CatalogueModel } from '../model/catalogue-types.ts';
 import { geometryOfModel } from './architecture.ts';
-import { modelCost } from './model-cost.ts';
-import { type Plan, type PlanAsk, planModel } from './plan.ts';
+import { type Plan, type PlanAsk, type PlanModel, planModels } from './plan.ts';
 import type { MachineSetup } from './setup.ts';
 
 export interface Wish {
@@ -17,6 +16,11 @@ export interface Wish {
   readonly contextTokens: number;
   /** Tokens per second that each user should get; null when it only has to fit. */
   readonly tpsPerUser: number | null;
+  /** Longest time to first token and between tokens, alone and with all users; null for any. */
+  readonly ttftMs?: number | null;
+  readonly itlMs?: number | null;
+  /** Models that stay resident beside it, as they are. */
+  readonly beside?: readonly PlanModel[];
 }
 
 export interface Advice {
@@ -31,7 +35,7 @@ const LADDER = ['F16', 'Q8_0', 'Q6_K', 'Q5_K_M', 'Q4_K_M', 'Q4_K_S', 'Q3_K_M'];
 const CONTEXT_LEAST = 2048;
 /** A cautious rate for a small model of the same family; measured ones span 0.6 to 0.9. */
 const ACCEPTANCE = 0.7;
-const DRAFT_TOKENS = 4;
+export const DRAFT_TOKENS = 4;
 /** A mixture of experts is of the class of a dense model with as many parameters, give or take. */
 const CLASS = { least: 0.3, most: 2 } as const;
 const MACHINES_SHOWN = 3;
@@ -56,8 +60,17 @@ interface Change {
   };
 }
 
-function meets({ tpsPerUser }: Wish, plan: Plan): boolean {
-  return plan.fits && (tpsPerUser === null || plan.speed.perUserTps >= tpsPerUser);
+/** Whether the plan fits, and is as fast as wished for. */
+export function meets(
+  { tpsPerUser, ttftMs, itlMs }: Pick<Wish, 'tpsPerUser' | 'ttftMs' | 'itlMs'>,
+  { fits, speed }: Plan,
+): boolean {
+  const isWithin = (most: number | null | undefined, value: number | null): boolean =>
+    most === null || most === undefined || (value !== null && value <= most);
+  const isFast = tpsPerUser === null || speed.perUserTps >= tpsPerUser;
+  return (
+    fits && isFast && isWithin(ttftMs, speed.warmTtftMs) && isWithin(itlMs, speed.interTokenMs)
+  );
 }
 
 function planOf(wish: Wish, change: Change['with']): Plan {
@@ -68,16 +81,14 @@ function planOf(wish: Wish, change: Change['with']): Plan {
       ? {}
       : {
           speculation: {
-            draft: modelCost(geometryOfModel(draft, 'Q8_0')),
+            draft: geometryOfModel(draft, 'Q8_0'),
             draftTokens: DRAFT_TOKENS,
             acceptance: ACCEPTANCE,
           },
         };
-  return planModel({
-    ...ask,
-    setup: change.setup ?? ask.setup,
-    model: { geometry: geometryOfModel(model, quant), contextTokens, ...speculation },
-  });
+  const first = { geometry: geometryOfModel(model, quant), contextTokens, ...speculation };
+  const models = [first, ...(wish.beside ?? [])];
+  return planModels({ ...ask, setup: change.setup ?? ask.setup, models });
 }
 
 function first(wish: Wish, kind: Advice['kind'], changes: readonly Change[]): Advice[] {
@@ -109,17 +120,20 @@ function contexts({ contextTokens, ask }: Wish): Change[] {
   return changes;
 }
 
-/** A draft needs the same vocabulary; a tenth of the size is small enough to pay. */
-function drafts({ catalogue, model }: Wish): Change[] {
-  return catalogue.models
+/** A draft needs the same vocabulary; an eighth of the size is small enough to pay. */
+export function draftsFor({ models }: Catalogue, model: CatalogueModel): readonly CatalogueModel[] {
+  return models
     .filter(({ vocab, parameters, arch }) => {
       return vocab === model.vocab && arch === model.arch && parameters < model.parameters / 8;
     })
-    .sort((a, b) => a.parameters - b.parameters)
-    .map((draft) => ({
-      text: `speculation with ${draft.id} (acceptance ${ACCEPTANCE} assumed)`,
-      with: { draft },
-    }));
+    .sort((a, b) => a.parameters - b.parameters);
+}
+
+function drafts({ catalogue, model }: Wish): Change[] {
+  return draftsFor(catalogue, model).map((draft) => ({
+    text: `speculation with ${draft.id} (acceptance ${ACCEPTANCE} assumed)`,
+    with: { draft },
+  }));
 }
 
 function mixtures({ catalogue, model }: Wish): Change[] {
@@ -143,8 +157,9 @@ function mixtures({ catalogue, model }: Wish): Change[] {
 function machines(wish: Wish): Advice[] {
   const { catalogue, ask } = wish;
   const priced = catalogue.machines
-    .filter(({ priceUsd, memory, id }) => {
-      return priceUsd !== null && memory.length > 0 && id !== ask.setup.machine.id;
+    .filter(({ priceUsd, memory, bandwidth, id }) => {
+      const isKnown = priceUsd !== null && bandwidth !== null && memory.length > 0;
+      return isKnown && id !== ask.setup.machine.id;
     })
     .sort((a, b) => (a.priceUsd?.value ?? 0) - (b.priceUsd?.value ?? 0));
   const found: Advice[] = [];

@@ -6,7 +6,7 @@
 import { PlenumError } from '../base/errors.ts';
 import type { ModelGeometry } from '../model/geometry.ts';
 import type { CacheType } from '../model/geometry-cache.ts';
-import { type MemoryAsk, type MemoryItem, memoryNeed } from './memory.ts';
+import { type MemoryAsk, type MemoryItem, type MemoryNeed, memoryNeed } from './memory.ts';
 import { modelCost } from './model-cost.ts';
 import {
   OWNERSHIP_DEFAULTS,
@@ -19,6 +19,7 @@ import {
 import { fitOf, type MachineSetup, placeModel } from './setup.ts';
 import { predictSpeed, type Speculation, type Speed } from './speed.ts';
 import type { SpeedTable } from './speed-params.ts';
+import type { PlannedSteps } from './step-guess.ts';
 
 export interface PlanModel {
   readonly geometry: ModelGeometry;
@@ -29,7 +30,12 @@ export interface PlanModel {
   readonly cacheType?: CacheType;
   readonly weightsBytes?: number;
   readonly windowCache?: 'full' | 'window';
-  readonly speculation?: Speculation;
+  readonly speculation?: PlannedSpeculation;
+}
+
+/** A small model that proposes tokens; it is resident beside the one that it drafts for. */
+export interface PlannedSpeculation extends Omit<Speculation, 'draft' | 'placement'> {
+  readonly draft: ModelGeometry;
 }
 
 export interface Traffic {
@@ -65,8 +71,11 @@ export interface PlannedMemory {
 
 export interface PlannedModel {
   readonly model: string;
+  /** With those of its draft. */
   readonly neededBytes: number;
   readonly speed: Speed;
+  /** What steps take, for a simulation; without speculation. */
+  readonly steps: PlannedSteps;
 }
 
 export interface Plan {
@@ -103,16 +112,18 @@ export function planModels(ask: PlanAsk): Plan {
   const { setup, table, traffic } = ask;
   const [first] = ask.models;
   if (first === undefined) throw new PlenumError('usage', 'Name at least one model to plan for');
-  const needs = ask.models.map((model) => memoryNeed(memoryAsk(model, traffic, setup)));
-  const verdict = fitOf(setup, needs);
+  const needs = ask.models.map((model) => needsOf(model, traffic, setup));
+  const verdict = fitOf(setup, needs.flat());
   const models = ask.models.map((model, index): PlannedModel => {
-    const need = needs[index] ?? memoryNeed(memoryAsk(model, traffic, setup));
+    const own = needs[index] ?? needsOf(model, traffic, setup);
     const cost = modelCost(model.geometry);
+    const [need = memoryNeed(memoryAsk(model, traffic, setup))] = own;
     const { params, placement } = placeModel({ setup, table, need, layers: cost.layers });
     const options = { cacheElementBytes: CACHE_ELEMENT_BYTES[model.cacheType ?? 'f16'] };
-    const { speculation } = model;
+    const speculation = speculationOf(model);
     const speed = predictSpeed({ ...traffic, cost, placement, params, speculation, options });
-    return { model: nameOf(model), neededBytes: need.neededBytes, speed };
+    const steps = { cost, placement, options };
+    return { model: nameOf(model), neededBytes: sumOf(own), speed, steps };
   });
   const speed = models[0]?.speed;
   if (speed === undefined) throw new PlenumError('usage', 'Name at least one model to plan for');
@@ -122,13 +133,10 @@ export function planModels(ask: PlanAsk): Plan {
     isOffloaded: verdict.isOffloaded,
     memory: {
       availableBytes: verdict.availableBytes,
-      neededBytes: needs.reduce((sum, need) => sum + need.neededBytes, 0),
+      neededBytes: sumOf(needs.flat()),
       shortBytes: verdict.shortBytes,
       source: verdict.source,
-      items: needs.flatMap(({ items }, index) => {
-        const model = nameOf(ask.models[index] ?? first);
-        return items.map((item) => ({ ...item, model }));
-      }),
+      items: needs.flatMap((own, index) => itemsOf(ask.models[index] ?? first, own)),
     },
     speed,
     cost: costOf(ask, speed),
@@ -141,6 +149,35 @@ export const planModel = (ask: Omit<PlanAsk, 'models'> & { readonly model: PlanM
   planModels({ ...ask, models: [ask.model] });
 
 const nameOf = ({ geometry }: PlanModel): string => geometry.description;
+
+const sumOf = (needs: readonly MemoryNeed[]): number =>
+  needs.reduce((sum, need) => sum + need.neededBytes, 0);
+
+/** Of the model, and of its draft where it has one. */
+function needsOf(model: PlanModel, traffic: Traffic, setup: MachineSetup): readonly MemoryNeed[] {
+  const own = memoryNeed(memoryAsk(model, traffic, setup));
+  if (model.speculation === undefined) return [own];
+  const { draft } = model.speculation;
+  const { contextTokens, parallel } = model;
+  // It runs in the process of the model that it drafts for.
+  const asked = {
+    geometry: draft,
+    ...(contextTokens === undefined ? {} : { contextTokens }),
+    ...(parallel === undefined ? {} : { parallel }),
+  };
+  return [own, memoryNeed({ ...memoryAsk(asked, traffic, setup), hostBytes: 0 })];
+}
+
+function itemsOf(model: PlanModel, needs: readonly MemoryNeed[]): PlannedMemory['items'] {
+  return needs.flatMap(({ items }, index) => {
+    const name = index === 0 ? nameOf(model) : `draft ${model.speculation?.draft.description}`;
+    return items.filter(({ bytes }) => bytes > 0).map((item) => ({ ...item, model: name }));
+  });
+}
+
+function speculationOf({ speculation }: PlanModel): Speculation | undefined {
+  return speculation && { ...speculation, draft: modelCost(speculation.draft) };
+}
 
 function memoryAsk(model: PlanModel, traffic: Traffic, setup: MachineSetup): MemoryAsk {
   const { geometry, cacheType, weightsBytes, windowCache } = model;

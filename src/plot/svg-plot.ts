@@ -8,6 +8,8 @@ export interface Series {
   readonly points: readonly (readonly [x: number, y: number])[];
   readonly line: boolean;
   readonly dashed?: boolean;
+  /** Which of the colours, from 0; by its place in the list when none is given. */
+  readonly colour?: number;
 }
 
 export interface Plot {
@@ -114,7 +116,7 @@ function linearTicks(low: number, high: number): readonly number[] {
 }
 
 function seriesLines(series: Series, index: number, x: Scale, y: Scale): string[] {
-  const colour = COLOURS[index % COLOURS.length] ?? '#000';
+  const colour = COLOURS[(series.colour ?? index) % COLOURS.length] ?? '#000';
   const place = ([a, b]: readonly [number, number]): string => `${x.at(a)},${y.at(b)}`;
   const dash = series.dashed === true ? { 'stroke-dasharray': '5 4' } : {};
   const points = series.points.map(place).join(' ');
@@ -127,9 +129,23 @@ function seriesLines(series: Series, index: number, x: Scale, y: Scale): string[
   const left = WIDTH - RIGHT + 14;
   return [
     ...marks,
-    tag('rect', { x: left, y: top - 9, width: 10, height: 10, fill: colour }, ''),
+    keyMark(series, colour, { left, top }),
     text(left + 16, top, escapeXml(series.name), 'start'),
   ];
+}
+
+/** What stands before a name in the key: a dot, a square, or a piece of the dashed line. */
+function keyMark(
+  { line, dashed }: Series,
+  colour: string,
+  { left, top }: { readonly left: number; readonly top: number },
+): string {
+  if (!line) return tag('circle', { cx: left + 5, cy: top - 4, r: 4, fill: colour }, '');
+  if (dashed !== true) {
+    return tag('rect', { x: left, y: top - 9, width: 10, height: 10, fill: colour }, '');
+  }
+  const ends = { x1: left - 4, x2: left + 12, y1: top - 4, y2: top - 4 };
+  return tag('line', { ...ends, stroke: colour, 'stroke-width': 2, 'stroke-dasharray': '5 4' }, '');
 }
 
 /** An element; without content it is left open. */

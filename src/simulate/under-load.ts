@@ -5,7 +5,7 @@
 import { highestRate, type RateTried } from './highest-rate.ts';
 import { capacityOf, type MeanRequest } from './served.ts';
 import { type Served, simulate } from './simulation.ts';
-import { type LoadResult, loadResult, type Target } from './statistics.ts';
+import { checkTarget, type LoadResult, loadResult, type Target } from './statistics.ts';
 import type { Trace } from './trace.ts';
 import { DrawnRequests, ListedRequests, type Process, type RequestSource } from './workload.ts';
 
@@ -48,8 +48,10 @@ const REQUESTS = { least: 120, most: 400 } as const;
 const REQUESTS_PER_SLOT = 12;
 const WARM_UP_SHARE = 0.1;
 
+/** Throws `usage` for a target that is impossible. */
 export function underLoad(ask: LoadAsk): LoadAnswer {
   const { target } = ask;
+  if (target !== null) checkTarget(target);
   const { mean } = ask.traffic;
   const process = processOf(ask.traffic);
   const capacity = capacityOf(ask.served, mean);

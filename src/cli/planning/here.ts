@@ -1,14 +1,20 @@
 /**
  * What this machine gives to models, as its system says: memory that is available, a control
- * group's limit, what macOS lets the GPU wire; and which machine of the catalogue it is. It
- * measures nothing.
+ * group's limit, what macOS lets the GPU wire; and which machine it is, of the catalogue or by its
+ * stored profile. It measures nothing. What it does on a Mac has not been run on one yet.
  */
 import { execFile } from 'node:child_process';
 import { release } from 'node:os';
 import { promisify } from 'node:util';
 import si from 'systeminformation';
+import { PlenumError } from '../../base/errors.ts';
 import type { Catalogue, CatalogueMachine } from '../../model/catalogue-types.ts';
+import { plenumHome } from '../../model/store-home.ts';
 import type { MemoryFacts } from '../../planner/available.ts';
+import { profileSetup } from '../../planner/profile.ts';
+import type { MachineSetup } from '../../planner/setup.ts';
+import { ENGINE_HERE, identityHere } from '../measure/identity.ts';
+import { findProfile } from '../measure/store.ts';
 
 const run = promisify(execFile);
 /** Darwin 25 is macOS 26. */
@@ -50,13 +56,26 @@ async function wiredLimitMib(): Promise<number | null> {
   }
 }
 
-export interface MachineHere {
-  readonly machine: CatalogueMachine;
-  readonly memoryGib: number;
+/**
+ * This machine as plans are made for it: from its profile, or as the catalogue has it. Throws
+ * `usage` that says what to do where there is neither.
+ */
+export async function machineHere(
+  catalogue: Catalogue,
+  home = plenumHome(process.env),
+): Promise<MachineSetup> {
+  const found = await findProfile({ home, here: identityHere, engine: ENGINE_HERE });
+  if (found.kind === 'found') return profileSetup(found.profile);
+  const known = await catalogueMachineHere(catalogue);
+  if (known !== null) return known;
+  const how =
+    'plenum measure measures it; or name one with --machine or several with --compare ' +
+    '(plenum machines lists them)';
+  throw new PlenumError('usage', `This machine is not in the catalogue, and ${found.why}; ${how}`);
 }
 
 /** This machine among those of the catalogue; null when it is none of them. */
-export async function machineHere(catalogue: Catalogue): Promise<MachineHere | null> {
+export async function catalogueMachineHere(catalogue: Catalogue): Promise<MachineSetup | null> {
   if (process.platform !== 'darwin') return null;
   const [cpu, graphics, memory] = await Promise.all([si.cpu(), si.graphics(), si.mem()]);
   const cores = Number(graphics.controllers[0]?.cores ?? Number.NaN);

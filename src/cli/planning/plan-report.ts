@@ -1,44 +1,24 @@
 /** What `plenum plan` prints for people: verdict, memory, speed, cost, what to do instead. */
-import { formatBytes, formatMillis } from '../../base/units.ts';
-import { OWNERSHIP_DEFAULTS } from '../../planner/money.ts';
-import type { Plan, Traffic } from '../../planner/plan.ts';
+import { formatBytes } from '../../base/units.ts';
+import type { Plan } from '../../planner/plan.ts';
 import type { MachineSetup } from '../../planner/setup.ts';
 import type { Speed } from '../../planner/speed.ts';
-import { type CliOutput, paint } from '../context.ts';
+import type { CliOutput } from '../context.ts';
 import { columns, figure, paragraph } from './columns.ts';
+import type { Asked } from './plan-asked.ts';
+import { bare, millisOf, percent, title, usd } from './plan-format.ts';
+import type { InsteadRow } from './plan-instead.ts';
+import { loadSection, loadSentence } from './plan-report-load.ts';
+import { costSection } from './plan-report-money.ts';
+import type { PlanRow } from './plan-row.ts';
 import { setupLabel, setupName } from './setups.ts';
 
-export interface PlanRow {
-  readonly setup: MachineSetup;
-  readonly plan: Plan;
-  readonly verdict: string;
-  readonly instead: readonly InsteadRow[];
-}
-
-export interface InsteadRow {
-  readonly kind: string;
-  readonly change: string;
-  /** Null where the change was weighed in bytes only. */
-  readonly perUserTps: number | null;
-}
-
-export interface Asked {
-  readonly traffic: Traffic;
-  readonly utilisation: number;
-  /** Tokens per second that a user should get; null when it only has to fit. */
-  readonly targetTps: number | null;
-  /** The first model gives vectors: it reads, and decodes nothing. */
-  readonly isEncoder: boolean;
-}
-
-const usd = (value: number | null): string =>
-  value === null ? 'unknown' : `$${value < 0.1 ? value.toPrecision(2) : value.toFixed(2)}`;
-const millisOf = (value: number | null): string =>
-  value === null ? 'unknown' : formatMillis(value);
-const percent = (share: number): string => `${Math.round(share * 100)} %`;
-
-/** The answer in one sentence. */
-export function verdictOf(setup: MachineSetup, plan: Plan, asked: Asked): string {
+/** The answer in one sentence, and a second one where load was simulated. */
+export function verdictOf(
+  row: Pick<PlanRow, 'setup' | 'plan' | 'isEncoder' | 'load'>,
+  asked: Asked,
+): string {
+  const { setup, plan } = row;
   const { memory, speed, cost, models } = plan;
   const names = models.map(({ model }) => model);
   const what = names.length === 1 ? names[0] : `The mix of ${names.join(', ')}`;
@@ -48,7 +28,7 @@ export function verdictOf(setup: MachineSetup, plan: Plan, asked: Asked): string
     const missing = `${formatBytes(memory.shortBytes)} of them are missing`;
     return `${what} does not fit ${label}: ${needed}, ${missing}.`;
   }
-  if (asked.isEncoder) return `${what} fits ${label}: ${readingOf(plan)}.`;
+  if (row.isEncoder) return `${what} fits ${label}: ${readingOf(plan)}.`;
   const { users } = asked.traffic;
   const each = `${figure(speed.perUserTps)} tokens per second`;
   const gets = users === 1 ? `one user gets ${each}` : `each of ${users} users gets ${each}`;
@@ -60,7 +40,8 @@ export function verdictOf(setup: MachineSetup, plan: Plan, asked: Asked): string
     cost.usdPerMtokOut === null
       ? 'at a cost that is unknown'
       : `at ${usd(cost.usdPerMtokOut)} per million output tokens`;
-  return `${what} fits ${label}: ${gets}${missed}, ${price}.`;
+  const under = row.load === null ? '' : ` ${loadSentence(row.load, asked)}`;
+  return `${what} fits ${label}: ${gets}${missed}, ${price}.${under}`;
 }
 
 function readingOf({ speed, cost }: Plan): string {
@@ -78,28 +59,28 @@ export function reportOne(row: PlanRow, asked: Asked, output: CliOutput): string
   return [
     paragraph(row.verdict, output),
     memorySection(setup, plan, output),
-    speedSection(plan, asked, output),
-    costSection(setup, plan, { asked, output }),
+    speedSection(row, asked, output),
+    loadSection(row, asked, output),
+    costSection(row, asked, output),
     insteadSection(row.instead, output),
   ]
     .filter((text) => text !== '')
     .join('\n');
 }
 
-const title = (text: string, output: CliOutput): string => `${paint(output, 'bold', text)}\n`;
-
 function memorySection(setup: MachineSetup, plan: Plan, output: CliOutput): string {
-  const { memory, models } = plan;
+  const { memory } = plan;
+  const isMany = new Set(memory.items.map(({ model }) => model)).size > 1;
   const isDiscrete = setup.machine.kind === 'discrete';
   const text: string[] = [title(`Memory of ${setupLabel(setup)}`, output)];
   const rows: string[][] = [];
   let previous: string | null = null;
   for (const { model, name, bytes, source, memory: where } of memory.items) {
     // A mix has a line for each model, and its items below.
-    if (models.length > 1 && model !== previous) rows.push([model, '', '']);
+    if (isMany && model !== previous) rows.push([model, '', '']);
     previous = model;
     const note = isDiscrete && where === 'host' ? ' (in system memory)' : '';
-    const inset = models.length > 1 ? '  ' : '';
+    const inset = isMany ? '  ' : '';
     rows.push([`${inset}${name}`, formatBytes(bytes), `${source}${note}`]);
   }
   text.push(columns(['ITEM', 'BYTES', 'SOURCE'], rows, output, { right: [1], indent: 2 }));
@@ -109,13 +90,13 @@ function memorySection(setup: MachineSetup, plan: Plan, output: CliOutput): stri
   return text.join('');
 }
 
-function speedSection(plan: Plan, { traffic, isEncoder }: Asked, output: CliOutput): string {
-  const { users, promptTokens, outputTokens } = traffic;
+function speedSection({ plan, isEncoder }: PlanRow, { traffic }: Asked, output: CliOutput): string {
+  const { users, promptTokens, outputTokens, cachedTokens } = traffic;
   const crowd = users === 1 ? '1 user' : `${users} users`;
   const heading = `Speed for ${crowd}, ${promptTokens} tokens in, ${outputTokens} out`;
   const note = plan.fits ? '' : ' (if it fitted)';
   const rows = plan.models.flatMap(({ model, speed }, index) => {
-    const own = index === 0 ? speedLines(speed, users) : [decodeLine(speed)];
+    const own = index === 0 ? speedLines(speed, users, cachedTokens) : [decodeLine(speed)];
     const lines = isEncoder && index === 0 ? own.filter(([what]) => what === 'prefill') : own;
     return plan.models.length === 1
       ? lines
@@ -125,10 +106,7 @@ function speedSection(plan: Plan, { traffic, isEncoder }: Asked, output: CliOutp
           why ?? '',
         ]);
   });
-  return (
-    title(heading + note, output) +
-    columns(['', '', ''], rows, output, { indent: 2 }).split('\n').slice(1).join('\n')
-  );
+  return title(heading + note, output) + bare(rows, output);
 }
 
 function decodeLine(speed: Speed): string[] {
@@ -141,7 +119,7 @@ function decodeLine(speed: Speed): string[] {
   ];
 }
 
-function speedLines(speed: Speed, users: number): string[][] {
+function speedLines(speed: Speed, users: number, cached: number): string[][] {
   const each = `${millisOf(speed.interTokenMs)} between two tokens`;
   const prefill = speed.prefillTps;
   return [
@@ -157,36 +135,10 @@ function speedLines(speed: Speed, users: number): string[][] {
         : `bound by ${speed.prefillBinding}`,
     ],
     ['first token', millisOf(speed.ttftMs), 'a cold prompt, alone'],
+    ...(cached === 0
+      ? []
+      : [['', millisOf(speed.warmTtftMs), `with ${cached} tokens of it cached`]]),
   ];
-}
-
-function costSection(
-  { machine, devices = 1 }: MachineSetup,
-  { cost }: Plan,
-  { asked, output }: { readonly asked: Asked; readonly output: CliOutput },
-): string {
-  const { years, residualShare, usdPerKwh } = OWNERSHIP_DEFAULTS;
-  const rows = [
-    ['output', `${usd(cost.usdPerMtokOut)} per million tokens`],
-    ['input', `${usd(cost.usdPerMtokIn)} per million tokens`],
-    [
-      'energy',
-      cost.joulesPerTokenOut === null
-        ? 'unknown'
-        : `${figure(cost.joulesPerTokenOut)} J per output token`,
-    ],
-  ];
-  const price = devices === 1 ? machine.priceUsd : null;
-  const bought =
-    price === null ? 'price unknown' : `$${price.value} (${price.note || price.source})`;
-  const kept = `${years} years, ${percent(residualShare)} of the price back`;
-  const assumed = `owned: ${bought}, ${kept}, $${usdPerKwh} per kWh`;
-  const unknown = cost.unknown.length === 0 ? '' : `; unknown: ${cost.unknown.join(', ')}`;
-  return (
-    title(`Cost at ${percent(asked.utilisation)} utilisation`, output) +
-    columns(['', ''], rows, output, { indent: 2 }).split('\n').slice(1).join('\n') +
-    paragraph(`${assumed}${unknown}`, output, { indent: 2 })
-  );
 }
 
 function insteadSection(instead: readonly InsteadRow[], output: CliOutput): string {
@@ -202,33 +154,45 @@ function insteadSection(instead: readonly InsteadRow[], output: CliOutput): stri
 
 /** One line per machine, and a sentence that says which is best at what. */
 export function reportMany(rows: readonly PlanRow[], asked: Asked, output: CliOutput): string {
-  const cells = rows.map(({ setup, plan }) => {
-    const { speed, cost, memory } = plan;
-    const has = formatBytes(memory.availableBytes).replace(' ', '');
-    // How fast it would be if it fitted is no reason to choose a machine.
-    if (!plan.fits) return [setupName(setup), 'no', has, '-', '-', '-', '-'];
-    return [
-      setupName(setup),
-      'yes',
-      has,
-      `${figure(speed.perUserTps)}±${Math.ceil(speed.errorPct.decode)}%`,
-      percent(speed.ofLimit).replace(' ', ''),
-      millisOf(speed.ttftMs).replace(' ', ''),
-      usd(cost.usdPerMtokOut),
-    ];
-  });
+  const isLoaded = asked.load !== null;
+  const cells = rows.map((row) => machineCells(row, isLoaded));
   const head = ['MACHINE', 'FITS', 'HAS', 'TOK/S', 'LIMIT', 'TTFT', '$/MTOK'];
-  const table = columns(head, cells, output, { right: [2, 3, 4, 5, 6] });
+  const right = [2, 3, 4, 5, 6, ...(isLoaded ? [7] : [])];
+  const table = columns([...head, ...(isLoaded ? ['REQ/S'] : [])], cells, output, { right });
   const [first] = rows;
   const names = first?.plan.models.map(({ model }) => model).join(', ') ?? '';
   const { users, promptTokens, outputTokens } = asked.traffic;
   const needed = formatBytes(first?.plan.memory.neededBytes ?? 0);
+  const rate =
+    asked.load?.target === null
+      ? ' REQ/S is what the machine can serve at most, about.'
+      : ' REQ/S is the highest simulated rate that meets the target.';
   const legend =
     `${names}: ${needed} needed; ${users} at a time, ${promptTokens} tokens in, ` +
     `${outputTokens} out; ${percent(asked.utilisation)} utilised. ` +
     'Tokens per second are a user’s, LIMIT is the share of the physical limit, $ are per million ' +
-    'output tokens.';
+    `output tokens of the owned machine.${isLoaded ? rate : ''}`;
   return `${paragraph(bestOf(rows), output)}\n${table}\n${paragraph(legend, output)}`;
+}
+
+function machineCells({ setup, plan, load }: PlanRow, isLoaded: boolean): string[] {
+  const { speed, cost, memory } = plan;
+  const has = formatBytes(memory.availableBytes).replace(' ', '');
+  // How fast it would be if it fitted is no reason to choose a machine.
+  const none = ['-', '-', '-', '-', ...(isLoaded ? ['-'] : [])];
+  if (!plan.fits) return [setupName(setup), 'no', has, ...none];
+  const { highest = null, capacityPerSecond } = load ?? {};
+  const rate = highest === null ? capacityPerSecond : (highest.ratePerSecond ?? 0);
+  return [
+    setupName(setup),
+    'yes',
+    has,
+    `${figure(speed.perUserTps)}±${Math.ceil(speed.errorPct.decode)}%`,
+    percent(speed.ofLimit).replace(' ', ''),
+    millisOf(speed.ttftMs).replace(' ', ''),
+    usd(cost.usdPerMtokOut),
+    ...(isLoaded ? [figure(rate)] : []),
+  ];
 }
 
 function bestOf(rows: readonly PlanRow[]): string {

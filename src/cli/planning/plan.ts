@@ -1,98 +1,84 @@
 /** `plenum plan`: memory, speed and cost of models on machines, and what to do instead. */
+import { writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import { PlenumError } from '../../base/errors.ts';
 import { loadCatalogue } from '../../model/catalogue-data.ts';
 import type { Catalogue } from '../../model/catalogue-types.ts';
-import { adviseInstead, pricedSetup } from '../../planner/advise.ts';
-import { type Plan, type PlanAsk, planModels } from '../../planner/plan.ts';
-import { fitOf, type MachineSetup } from '../../planner/setup.ts';
+import { DRAFT_TOKENS, draftsFor } from '../../planner/advise.ts';
+import { geometryOfModel } from '../../planner/architecture.ts';
+import { moneyAnswer } from '../../planner/money-offers.ts';
+import { type PlanAsk, type PlannedSpeculation, planModels } from '../../planner/plan.ts';
+import type { MachineSetup } from '../../planner/setup.ts';
 import { SPEED_TABLE } from '../../planner/speed-table.ts';
+import { underLoad } from '../../simulate/under-load.ts';
 import type { CliContext } from '../context.ts';
-import { machineHere } from './here.ts';
-import { numberFlag, wholeFlag } from './numbers.ts';
-import {
-  type Asked,
-  type InsteadRow,
-  type PlanRow,
-  reportMany,
-  reportOne,
-  verdictOf,
-} from './plan-report.ts';
-import { nameModels } from './resolve.ts';
+import { type Asked, askedOf } from './plan-asked.ts';
+import { insteadOf } from './plan-instead.ts';
+import { jsonOf } from './plan-json.ts';
+import { loadAsk } from './plan-load.ts';
+import { moneyAsk } from './plan-money.ts';
+import { type PlanOptions, speculationFlag } from './plan-options.ts';
+import { reportMany, reportOne, verdictOf } from './plan-report.ts';
+import type { PlanRow } from './plan-row.ts';
+import { type NamedModel, nameModels } from './resolve.ts';
 import { setupNamed, setupsNamed } from './setups.ts';
-import { smallerWishes, type Wanted, wantedOf } from './wanted.ts';
-
-export interface PlanOptions {
-  readonly machine?: string;
-  readonly compare?: string;
-  readonly users?: string;
-  readonly promptTokens?: string;
-  readonly outputTokens?: string;
-  readonly utilization?: string;
-  readonly quant?: string;
-  readonly context?: string;
-  readonly targetTps?: string;
-  readonly json?: true;
-}
-
-const PROMPT_TOKENS_DEFAULT = 512;
-const OUTPUT_TOKENS_DEFAULT = 128;
-const UTILISATION_DEFAULT = 0.3;
+import { type Wanted, wantedOf } from './wanted.ts';
 
 export async function planFor(
   references: readonly string[],
   options: PlanOptions,
   context: CliContext,
 ): Promise<void> {
-  const wishes = askedOf(options);
-  const contextTokens = wholeFlag('--context', options.context);
-  const { users, promptTokens, outputTokens } = wishes.traffic;
+  const asked = await askedOf(options, context);
   const catalogue = loadCatalogue();
   const setups = await setupsOf(options, catalogue);
   const models = await nameModels(references, { catalogue, quant: options.quant }, context);
+  const speculation = await speculationOf(options, { catalogue, first: models[0] }, context);
+  const wanted = wantedFor(models, asked);
+  const isEncoder = models[0]?.geometry.isEncoder ?? false;
+  if (isEncoder && (asked.load?.isLoaded === true || speculation !== null)) {
+    const what = `${models[0]?.reference} gives vectors: it decodes nothing`;
+    throw new PlenumError('usage', `${what}, so that neither load nor speculation is planned for`);
+  }
+  const rows = setups.map((setup) => rowOf({ setup, wanted, asked, catalogue, speculation }));
+  const [only] = rows;
+  if (options.html !== undefined) {
+    const { planPage } = await import('./plan-page.ts');
+    const page = planPage(rows, asked, {
+      ...{ references, catalogue, version: context.version },
+      first: wanted[0],
+    });
+    await writePage(options.html, page, context);
+  }
+  if (options.json === true) {
+    context.stdout.write(`${JSON.stringify(rows.map(jsonOf), null, 2)}\n`);
+  } else if (options.compare === undefined && only !== undefined) {
+    context.stdout.write(reportOne(only, asked, context.stdout));
+  } else context.stdout.write(reportMany(rows, asked, context.stdout));
+}
+
+/** @throws PlenumError `usage` when a request is longer than a context. */
+function wantedFor(models: readonly NamedModel[], asked: Asked): readonly Wanted[] {
+  const { contextTokens, longestTokens, load, traffic } = asked;
+  const { users, promptTokens, outputTokens } = traffic;
   const length = promptTokens + outputTokens;
   if (contextTokens !== undefined && contextTokens < length) {
     const sum = `${promptTokens} tokens in and ${outputTokens} out`;
     throw new PlenumError('usage', `--context ${contextTokens} is too short for ${sum}`);
   }
   const [first] = models;
-  if (first !== undefined && first.geometry.contextTokens < length) {
-    const trained = `${first.reference} was trained for ${first.geometry.contextTokens}`;
-    throw new PlenumError('usage', `${length} tokens in and out are too many: ${trained}`);
+  const trained = first?.geometry.contextTokens ?? length;
+  const least = load?.trace === null || load === null ? length : longestTokens;
+  if (trained < least) {
+    const limit = `${first?.reference} was trained for ${trained}`;
+    throw new PlenumError('usage', `${least} tokens in and out are too many: ${limit}`);
   }
-  const wanted = wantedOf(models, {
+  return wantedOf(models, {
     contextTokens,
-    contextOf: ({ geometry }) => Math.min(length, geometry.contextTokens),
+    contextOf: ({ geometry }) => Math.min(longestTokens, geometry.contextTokens),
     parallel: users,
     cacheType: undefined,
   });
-  const asked = { ...wishes, isEncoder: first?.geometry.isEncoder ?? false };
-  const rows = setups.map((setup) => rowOf({ setup, wanted, asked, catalogue }));
-  const [only] = rows;
-  if (options.json === true) {
-    context.stdout.write(
-      `${JSON.stringify(
-        rows.map((row) => jsonOf(row)),
-        null,
-        2,
-      )}\n`,
-    );
-  } else if (options.compare === undefined && only !== undefined) {
-    context.stdout.write(reportOne(only, asked, context.stdout));
-  } else context.stdout.write(reportMany(rows, asked, context.stdout));
-}
-
-function askedOf(options: PlanOptions): Omit<Asked, 'isEncoder'> {
-  const share = { least: 0, most: 1, isAbove: true } as const;
-  const positive = { least: 0, most: 1e9, isAbove: true } as const;
-  return {
-    traffic: {
-      users: wholeFlag('--users', options.users) ?? 1,
-      promptTokens: wholeFlag('--prompt-tokens', options.promptTokens) ?? PROMPT_TOKENS_DEFAULT,
-      outputTokens: wholeFlag('--output-tokens', options.outputTokens) ?? OUTPUT_TOKENS_DEFAULT,
-    },
-    utilisation: numberFlag('--utilization', options.utilization, share) ?? UTILISATION_DEFAULT,
-    targetTps: numberFlag('--target-tps', options.targetTps, positive) ?? null,
-  };
 }
 
 async function setupsOf(
@@ -101,6 +87,8 @@ async function setupsOf(
 ): Promise<readonly MachineSetup[]> {
   if (compare !== undefined) return setupsNamed(catalogue, compare);
   if (machine !== undefined) return [setupNamed(catalogue, machine)];
+  // Loaded when it is asked for: it brings much along.
+  const { machineHere } = await import('./here.ts');
   const here = await machineHere(catalogue);
   if (here !== null) return [here];
   throw new PlenumError(
@@ -110,104 +98,89 @@ async function setupsOf(
   );
 }
 
+/** The draft named, or the smallest of the catalogue that has the first model's vocabulary. */
+async function speculationOf(
+  options: PlanOptions,
+  { catalogue, first }: { readonly catalogue: Catalogue; readonly first: NamedModel | undefined },
+  context: CliContext,
+): Promise<PlannedSpeculation | null> {
+  const wish = speculationFlag(options.speculation);
+  if (wish === null || first === undefined) return null;
+  const { acceptance } = wish;
+  const terms = { acceptance, draftTokens: DRAFT_TOKENS };
+  if (wish.draft !== null) {
+    const [draft] = await nameModels([wish.draft], { catalogue, quant: undefined }, context);
+    if (draft === undefined) return null;
+    const own = first.geometry.vocab;
+    if (draft.geometry.vocab !== own) {
+      const sizes = `${draft.geometry.vocab} tokens, ${first.reference} knows ${own}`;
+      throw new PlenumError('usage', `${draft.reference} cannot draft: it knows ${sizes}`);
+    }
+    return { ...terms, draft: draft.geometry };
+  }
+  const [smallest] = first.entry === null ? [] : draftsFor(catalogue, first.entry.model);
+  if (smallest === undefined) {
+    const form = `--speculation ${acceptance},MODEL`;
+    throw new PlenumError('usage', `No draft for ${first.reference} is known; name one: ${form}`);
+  }
+  return { ...terms, draft: geometryOfModel(smallest, 'Q8_0') };
+}
+
 interface RowAsk {
   readonly setup: MachineSetup;
   readonly wanted: readonly Wanted[];
   readonly asked: Asked;
   readonly catalogue: Catalogue;
+  readonly speculation: PlannedSpeculation | null;
 }
 
 function rowOf(ask: RowAsk): PlanRow {
-  const { setup, asked } = ask;
-  const plan = planModels(planAsk(ask));
-  return { setup, plan, verdict: verdictOf(setup, plan, asked), instead: insteadOf(ask, plan) };
+  const { setup, asked, wanted, catalogue } = ask;
+  const { prices } = catalogue;
+  const request = planAsk(ask);
+  const plan = planModels(request);
+  const [first] = wanted;
+  const simulated = loadAsk({ plan, wanted: first, asked });
+  const load = simulated.ask === null ? null : underLoad(simulated.ask);
+  const money = moneyAsk({ setup, plan, wanted: first, asked, prices });
+  const isEncoder = first?.named.geometry.isEncoder ?? false;
+  return {
+    setup,
+    plan,
+    isEncoder,
+    load,
+    loadAsk: simulated.ask,
+    loadMissing: simulated.missing,
+    money: moneyAnswer(money),
+    moneyAsk: money,
+    verdict: verdictOf({ setup, plan, isEncoder, load }, asked),
+    instead: insteadOf({ planAsk: request, wanted, asked, catalogue, plan, load }),
+  };
 }
 
-function planAsk({ setup, wanted, asked }: RowAsk): PlanAsk {
+function planAsk({ setup, wanted, asked, speculation }: RowAsk): PlanAsk {
   return {
-    models: wanted.map(({ named, contextTokens, parallel, cacheType }) => {
-      return { geometry: named.geometry, contextTokens, parallel, cacheType };
+    models: wanted.map(({ named, contextTokens, parallel, cacheType }, index) => {
+      const spoken = index === 0 && speculation !== null ? { speculation } : {};
+      return { geometry: named.geometry, contextTokens, parallel, cacheType, ...spoken };
     }),
     setup,
     table: SPEED_TABLE,
     traffic: asked.traffic,
     utilisation: asked.utilisation,
+    ownership: asked.money.ownership,
   };
 }
 
-function insteadOf(ask: RowAsk, plan: Plan): readonly InsteadRow[] {
-  const { setup, wanted, asked, catalogue } = ask;
-  const { targetTps } = asked;
-  const isMet = plan.fits && (targetTps === null || plan.speed.perUserTps >= targetTps);
-  if (isMet) return [];
-  const [first] = wanted;
-  const entry = first?.named.entry ?? null;
-  if (wanted.length === 1 && first !== undefined && entry !== null) {
-    const { contextTokens } = first;
-    const { model, quant } = entry;
-    const wish = { catalogue, model, quant, ask: planAsk(ask), contextTokens };
-    return adviseInstead({ ...wish, tpsPerUser: targetTps }).map(
-      ({ kind, change, plan: other }) => {
-        return { kind, change, perUserTps: other.speed.perUserTps };
-      },
-    );
+async function writePage(written: string, page: string, context: CliContext): Promise<void> {
+  const path = resolve(context.cwd, written);
+  try {
+    await writeFile(path, page);
+  } catch (error) {
+    const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unwritable';
+    throw new PlenumError('usage', `--html ${written}: it cannot be written (${reason})`, {
+      cause: error,
+    });
   }
-  const length = asked.traffic.promptTokens + asked.traffic.outputTokens;
-  const smaller = plan.fits
-    ? []
-    : smallerWishes(wanted, (needs) => fitOf(setup, needs).fits, length).map((change) => {
-        return { kind: 'smaller', change, perUserTps: null };
-      });
-  return [...smaller, ...otherMachines(ask)];
-}
-
-const MACHINES_SHOWN = 3;
-
-/** The cheapest of the catalogue, with a known price, on which the mix meets the wish. */
-function otherMachines(ask: RowAsk): InsteadRow[] {
-  const { catalogue, asked } = ask;
-  const priced = catalogue.machines
-    .filter(({ priceUsd, memory, bandwidth, id }) => {
-      const isOther = id !== ask.setup.machine.id;
-      return isOther && priceUsd !== null && bandwidth !== null && memory.length > 0;
-    })
-    .sort((a, b) => (a.priceUsd?.value ?? 0) - (b.priceUsd?.value ?? 0));
-  const found: InsteadRow[] = [];
-  for (const machine of priced) {
-    if (found.length === MACHINES_SHOWN) break;
-    const { fits, speed } = planModels(planAsk({ ...ask, setup: pricedSetup(machine) }));
-    if (!fits || speed.perUserTps < (asked.targetTps ?? 0)) continue;
-    const price = `$${machine.priceUsd?.value} for ${machine.priceUsd?.note}`;
-    const change = `${machine.name} (${price})`;
-    found.push({ kind: 'machine', change, perUserTps: speed.perUserTps });
-  }
-  return found;
-}
-
-/** One object of --json. */
-function jsonOf({ setup, plan, verdict, instead }: PlanRow) {
-  const { speed, memory, cost } = plan;
-  const { decodeTps, perUserTps, prefillTps, ttftMs, interTokenMs } = speed;
-  const { binding, prefillBinding, limitTps, ofLimit, errorPct } = speed;
-  return {
-    machine: plan.machine,
-    memoryGib: setup.memoryGib ?? null,
-    devices: setup.devices ?? 1,
-    fits: plan.fits,
-    verdict,
-    memory,
-    speed: {
-      ...{ decodeTps, perUserTps, prefillTps, ttftMs, interTokenMs },
-      ...{ binding, prefillBinding, limitTps, ofLimit, errorPct },
-    },
-    cost,
-    models: plan.models.map(({ model, neededBytes, speed: own }) => ({
-      model,
-      neededBytes,
-      decodeTps: own.decodeTps,
-      prefillTps: own.prefillTps,
-      ttftMs: own.ttftMs,
-    })),
-    instead,
-  };
+  context.stderr.write(`Wrote ${written}\n`);
 }

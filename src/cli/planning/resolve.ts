@@ -21,7 +21,6 @@ import { quantNamed } from '../../planner/quant.ts';
 import type { CliContext } from '../context.ts';
 import { purposeOf } from '../serving/role.ts';
 import { modelHome } from '../storage/home.ts';
-import { remoteHeader } from './remote-header.ts';
 
 export interface NamedModel {
   /** As the user wrote it. */
@@ -141,6 +140,7 @@ async function parsedModel(
       const [path] = record === null ? [] : await store.paths(record);
       if (path !== undefined) return ofHeader(text, await inspectGguf(path), path);
       const { env } = context;
+      const { remoteHeader } = await import('./remote-header.ts');
       const remote = await remoteHeader(reference, { env, signal: context.interrupted() });
       return ofHeader(text, remote.header, remote.source);
     }
@@ -167,6 +167,7 @@ async function starterModel(name: string, context: CliContext): Promise<NamedMod
   }
   const { repo, revision, path: file } = mirror;
   const { env } = context;
+  const { remoteHeader } = await import('./remote-header.ts');
   const reference = { kind: 'hub-file', repo, revision, path: file } as const;
   const remote = await remoteHeader(reference, { env, signal: context.interrupted() });
   return ofHeader(name, remote.header, remote.source);

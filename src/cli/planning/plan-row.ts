@@ -1,0 +1,22 @@
+/** The answer for one machine, as the report, the JSON and the page are made from it. */
+import type { MoneyAnswer, MoneyAsk } from '../../planner/money-offers.ts';
+import type { Plan } from '../../planner/plan.ts';
+import type { MachineSetup } from '../../planner/setup.ts';
+import type { LoadAnswer, LoadAsk } from '../../simulate/under-load.ts';
+import type { InsteadRow } from './plan-instead.ts';
+
+export interface PlanRow {
+  readonly setup: MachineSetup;
+  readonly plan: Plan;
+  /** The first model gives vectors: it reads, and decodes nothing. */
+  readonly isEncoder: boolean;
+  /** Null when it was not simulated. */
+  readonly load: LoadAnswer | null;
+  readonly loadAsk: LoadAsk | null;
+  /** Why not, although it was asked for. */
+  readonly loadMissing: string | null;
+  readonly money: MoneyAnswer;
+  readonly moneyAsk: MoneyAsk;
+  readonly verdict: string;
+  readonly instead: readonly InsteadRow[];
+}

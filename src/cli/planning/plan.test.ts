@@ -1,0 +1,221 @@
+/** `plenum plan` under load and for money: what it says, what its page has, what it refuses. */
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { planJsonPage } from '../../../tools/plan-json-page.ts';
+import { fakeContext } from '../fixture.ts';
+import { runProgram } from '../program.ts';
+import { planSchema } from './plan-json.ts';
+
+let folder: string;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'plenum-plan-'));
+});
+
+afterEach(async () => {
+  await rm(folder, { recursive: true });
+});
+
+async function plan(...argv: readonly string[]) {
+  const env = { HOME: folder, PLENUM_HOME: join(folder, 'home') };
+  const context = fakeContext({ env, cwd: folder });
+  const code = await runProgram(['plan', ...argv], context);
+  const { out, err } = context;
+  return { code, out, err, json: () => planSchema.array().parse(JSON.parse(out)) };
+}
+
+async function planned(...argv: readonly string[]) {
+  const { json, err, code } = await plan(...argv, '--json');
+  expect([code, err]).toEqual([0, '']);
+  const [first] = json();
+  if (first === undefined) throw new Error('no machine in the answer');
+  return first;
+}
+
+const ON = ['llama-3.1-8b', '--machine', 'rtx-4090'] as const;
+const widest = (text: string): number => Math.max(...text.split('\n').map((line) => line.length));
+
+describe('plenum plan under load', () => {
+  it('says percentiles, goodput and the highest rate, in 80 columns', async () => {
+    const { code, out } = await plan(...ON, '--rate', '1', '--slo', 'ttft=2s,itl=60ms');
+    expect(code).toBe(0);
+    expect(out).toMatch(/the\s+target\s+is\s+met\s+up\s+to\s+[\d.]+\s+requests\s+per\s+second/);
+    expect(out).toContain('Under load (simulated): at 1 requests per second');
+    expect(out).toMatch(/first token +[\d.]+ m?s +/);
+    expect(out).toMatch(/goodput +[\d.]+ requests\/s +\d+ % of requests/);
+    expect(widest(out)).toBeLessThanOrEqual(80);
+  });
+
+  it('is the same for the same seed, and gives every request an end', async () => {
+    const flags = ['--rate', '3', '--spread', '0.7', '--seed'] as const;
+    const [a, b, c] = [
+      await planned(...ON, ...flags, '5'),
+      await planned(...ON, ...flags, '5'),
+      await planned(...ON, ...flags, '6'),
+    ];
+    expect(a.load).toEqual(b.load);
+    expect(a.load).not.toEqual(c.load);
+    const requests = a.load?.run.requests;
+    const ended = Object.values(requests?.outcomes ?? {}).reduce((sum, n) => sum + n, 0);
+    expect(ended).toBe(requests?.measured);
+  });
+
+  it('serves one user as fast as it says without load', async () => {
+    const alone = await planned(...ON, '--rate', '0.01', '--users', '1', '--seed', '2');
+    const { run } = alone.load ?? {};
+    const { ttftMs, interTokenMs } = alone.speed;
+    expect((run?.ttftMs?.p50 ?? 0) / (ttftMs ?? 1)).toBeCloseTo(1, 1);
+    expect((run?.itlMs?.mean ?? 0) / interTokenMs).toBeCloseTo(1, 1);
+  });
+
+  it('simulates several users of one machine, and of many only when asked', async () => {
+    expect((await planned(...ON, '--users', '4')).load?.process).toBe('closed');
+    expect((await planned(...ON)).load).toBeNull();
+    const many = ['llama-3.1-8b', '--compare', 'rtx-4090,rtx-3090', '--users', '4'];
+    expect((await planned(...many)).load).toBeNull();
+    const { out } = await plan(...many, '--rate', '1');
+    expect(out).toMatch(/REQ\/S$/m);
+    expect(widest(out)).toBeLessThanOrEqual(80);
+  });
+
+  it('finds shared tokens in the cache, and is sooner for it', async () => {
+    const flags = ['--rate', '1', '--prompt-tokens', '1000', '--output-tokens', '20'] as const;
+    const cold = await planned(...ON, ...flags);
+    const warm = await planned(...ON, ...flags, '--cached-tokens', '900');
+    expect(warm.load?.run.cachedShare).toBeCloseTo(0.9, 1);
+    expect(warm.load?.run.ttftMs?.p50).toBeLessThan(cold.load?.run.ttftMs?.p50 ?? 0);
+    expect(warm.speed.warmTtftMs).toBeLessThan(warm.speed.ttftMs ?? 0);
+  });
+
+  it('replays a trace, and sizes the context by its longest request', async () => {
+    const line = (at: number, prompt: number): string =>
+      JSON.stringify({ at, prompt_tokens: prompt, output_tokens: 8 });
+    await writeFile(join(folder, 'day.jsonl'), `${line(0, 100)}\n${line(1, 900)}\n`);
+    const { load, memory } = await planned(...ON, '--trace', 'day.jsonl');
+    expect(load).toMatchObject({ process: 'times', run: { requests: { finished: 2 } } });
+    const cells = memory.items.find(({ name }) => name === 'KV cache')?.source;
+    // 4 sequences of 908 tokens, rounded up.
+    expect(cells).toMatch(/^3840 cells/);
+  });
+
+  it('says why a trace is wrong', async () => {
+    await writeFile(join(folder, 'bad.jsonl'), '{"prompt_tokens": 1, "output_tokens": 1}\n{"a"\n');
+    await writeFile(join(folder, 'untimed.jsonl'), '{"prompt_tokens": 1, "output_tokens": 1}');
+    for (const [name, message] of [
+      ['bad.jsonl', 'bad.jsonl is wrong in line 2: it is no JSON'],
+      ['untimed.jsonl', 'untimed.jsonl has no times of arrival: give --rate'],
+      ['none.jsonl', '--trace none.jsonl: it cannot be read (ENOENT)'],
+    ] as const) {
+      const { code, err } = await plan(...ON, '--trace', name);
+      expect([code > 0, err]).toEqual([true, expect.stringContaining(message)]);
+    }
+  });
+
+  it('does not simulate what does not fit, or what it has no figures for', async () => {
+    const big = await planned('llama-3.3-70b', '--machine', 'rtx-4090', '--rate', '1');
+    expect([big.load, big.loadMissing]).toEqual([null, 'what does not fit serves nobody']);
+  });
+
+  it('says that fewer requests would do, where that is all that is wrong', async () => {
+    const { instead } = await planned(...ON, '--rate', '50', '--slo', 'ttft=2s,itl=60ms');
+    expect(instead.map(({ kind }) => kind)).toEqual(['rate']);
+  });
+});
+
+describe('plenum plan with speculation', () => {
+  it('counts the bytes of the draft, and is faster where it is accepted', async () => {
+    const one = ['llama-3.3-70b', '--machine', 'm3-ultra-80c'] as const;
+    const alone = await planned(...one);
+    const drafted = await planned(...one, '--speculation', '0.8');
+    expect(drafted.speed.decodeTps).toBeGreaterThan(alone.speed.decodeTps);
+    expect(drafted.memory.neededBytes).toBeGreaterThan(alone.memory.neededBytes + 1e9);
+    expect(drafted.memory.items.map(({ model }) => model)).toContain('draft llama-3.2-1b Q8_0');
+    const never = await planned(...one, '--speculation', '0,llama-3.2-3b');
+    expect(never.speed.decodeTps).toBeLessThan(alone.speed.decodeTps);
+  });
+
+  it('refuses a draft with another vocabulary, and a model that none is known for', async () => {
+    const other = await plan(...ON, '--speculation', '0.7,qwen3-0.6b');
+    expect(other.err).toContain('qwen3-0.6b cannot draft: it knows 151936 tokens');
+    const none = await plan('llama-3.2-1b', '--machine', 'rtx-4090', '--speculation', '0.7');
+    expect(none.err).toContain('No draft for llama-3.2-1b is known; name one');
+  });
+});
+
+describe('the money of a plan', () => {
+  it('takes what is given over the catalogue, and says so', async () => {
+    const flags = ['--price', '1000', '--tariff', '0.4', '--pue', '1.5', '--rent', '1'] as const;
+    const { money, cost } = await planned(...ON, ...flags, '--hosted', '0.1,0.3');
+    const given = money.assumptions.filter(({ source }) => source === 'given');
+    expect(given.map(({ name, value }) => [name, value])).toEqual([
+      ['price', 1000],
+      ['tariff', 0.4],
+      ['PUE', 1.5],
+    ]);
+    expect(money.offers.map(({ name }) => name)).toEqual(['own', 'rent', 'hosted']);
+    expect(money.offers[0]?.usdPerMtokOut).toBe(cost.usdPerMtokOut);
+    expect(money.breakEven.map(({ against }) => against)).toEqual(['rent', 'hosted']);
+  });
+
+  it('gives every figure a source', async () => {
+    const { out } = await plan('llama-3.3-70b', '--machine', 'h100-sxm', '--price', '30000');
+    expect(out).toMatch(/rent, low +\$[\d.]+ .* runpod 20\d\d-/);
+    expect(out).toMatch(/price \$30000 \(given\)/);
+    expect(widest(out)).toBeLessThanOrEqual(80);
+  });
+});
+
+describe('plenum plan --html', () => {
+  it('writes one page that asks nothing of any server', async () => {
+    const { code, err } = await plan(...ON, '--rate', '1', '--html', 'plan.html');
+    expect([code, err]).toEqual([0, 'Wrote plan.html\n']);
+    const page = await readFile(join(folder, 'plan.html'), 'utf8');
+    expect(page.match(/<svg /g)).toHaveLength(4);
+    for (const title of ['Roofline', 'sequences at a time', 'against load', 'Cost against use']) {
+      expect(page).toContain(title);
+    }
+    // The only address is the name of the SVG language.
+    const addresses = page.match(/\bhttps?:\/\/[^"\s]*/g) ?? [];
+    expect([...new Set(addresses)]).toEqual(['http://www.w3.org/2000/svg']);
+    expect(page).not.toMatch(/<script|<link|<img|@import|url\(|NaN|Infinity|undefined/);
+  });
+
+  it('says when it cannot be written', async () => {
+    const { code, err } = await plan(...ON, '--html', 'none/plan.html');
+    expect([code, err]).toEqual([2, expect.stringContaining('cannot be written (ENOENT)')]);
+  });
+});
+
+describe('plenum plan --json', () => {
+  it('has the fields that docs/plan-json.md lists, which is generated from the schema', async () => {
+    const page = await readFile(new URL('../../../docs/plan-json.md', import.meta.url), 'utf8');
+    expect(page).toBe(planJsonPage());
+    const one = await planned(...ON, '--rate', '1', '--slo', 'ttft=1s');
+    for (const key of Object.keys(one)) expect(page).toContain(`| \`${key}\` |`);
+  });
+});
+
+describe('plenum plan refuses', () => {
+  it.each([
+    [['--slo', 'ttft=fast'], '--slo takes a target such as ttft=500ms,itl=60ms'],
+    [['--slo', 'share=0.9'], '--slo takes a target'],
+    [['--slo', 'ttft=0ms'], '--slo takes a target'],
+    [['--slo', 'ttft=1s,ttft=2s'], '--slo takes a target'],
+    [['--rate', '0'], '--rate takes a number above 0'],
+    [['--spread', '9'], '--spread takes a number from 0 to 3'],
+    [['--cached-tokens', '512'], 'are too many: the prompt has 512'],
+    [['--speculation', '1.5'], '--speculation takes a share'],
+    [['--tariff', '-1'], '--tariff takes a number from 0'],
+    [['--pue', '0.5'], '--pue takes a number from 1'],
+    [['--price', 'cheap'], '--price takes a number from 0'],
+    [['--residual', '2'], '--residual takes a number from 0 to 1'],
+    [['--years', '0'], '--years takes a number above 0'],
+    [['--rent', '-2'], '--rent takes a number from 0'],
+    [['--hosted', '0.2'], '--hosted takes two prices'],
+  ])('%s', async (argv, message) => {
+    const { code, err, out } = await plan(...ON, ...argv);
+    expect([code, err, out]).toEqual([2, expect.stringContaining(message), '']);
+  });
+});
