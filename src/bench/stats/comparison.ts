@@ -14,8 +14,8 @@ import {
   type SweepPoint,
   type Verdict,
 } from '../result.ts';
-import { familyP, holm } from './family.ts';
-import { CONFIDENCE, pairedInterval, separateInterval } from './interval.ts';
+import { gate, pairedT, SPEED_TOGETHER, speedTogether, togetherPairedP } from './family.ts';
+import { pairedInterval, separateInterval } from './interval.ts';
 import { runValues } from './run-values.ts';
 import { sentenceOf } from './sentence.ts';
 import type { CentreInterval } from './signed-rank.ts';
@@ -85,17 +85,27 @@ function comparePaired(ask: ComparisonOf, runs: readonly Run[]): Comparison[] {
     }));
     return { metric, statistic, ...differencesOf(values) };
   }).filter(({ differences }) => differences.some((difference) => difference !== null));
-  const corrected = familyP(rows.map(({ differences }) => differences));
-  return rows.map((row, index) => {
-    const known = row.differences.filter((difference) => difference !== null);
-    return judge({
-      ...ask,
-      ...row,
-      repetitions: known.length,
-      interval: pairedInterval(known),
-      p: corrected[index] ?? 1,
-    });
+  const measured = rows.map(({ differences }) => known(differences));
+  const isOpen = gate({
+    togetherP: togetherPairedP(speedTogether(typicalOf(rows))),
+    rows: rows.map(({ metric }, index) => ({ metric, p: pairedT(measured[index] ?? []) })),
   });
+  return rows.map((row, index) => {
+    const differences = measured[index] ?? [];
+    const interval = pairedInterval(differences);
+    const repetitions = differences.length;
+    return judge({ ...ask, ...row, repetitions, interval, isOpen: isOpen[index] ?? false });
+  });
+}
+
+/** The medians' differences of logarithms, of what the first door looks at. */
+function typicalOf(
+  rows: readonly (Compared & { isRatio: boolean; differences: (number | null)[] })[],
+): (number | null)[][] {
+  return rows
+    .filter(({ metric, statistic }) => SPEED_TOGETHER.includes(metric) && statistic === 'p50')
+    .filter(({ isRatio }) => isRatio)
+    .map(({ differences }) => differences);
 }
 
 interface Pair {
@@ -137,27 +147,41 @@ export function compareSeparate({ ask, baseline, target, allowance }: SeparateAs
   const first = valuesOf(baseline);
   const second = valuesOf(target);
   const rows = COMPARED.flatMap(({ metric, statistic }) => {
-    const read = (side: typeof first): number[] =>
-      side.map((run) => run.value(metric, statistic)).filter((value) => value !== null);
-    const a = read(first);
-    const b = read(second);
-    if (a.length === 0 || b.length === 0) return [];
-    const isRatio = [...a, ...b].every((value) => value > 0);
-    const scaled = (values: readonly number[]): readonly number[] =>
-      isRatio ? values.map(Math.log) : values;
-    const interval = separateInterval(scaled(a), scaled(b), isRatio ? Math.log1p(allowance) : 0);
-    return [{ metric, statistic, isRatio, interval, repetitions: Math.min(a.length, b.length) }];
+    const read = (side: typeof first): (number | null)[] =>
+      side.map((run) => run.value(metric, statistic));
+    const isRatio = [...read(first), ...read(second)].every((one) => one === null || one > 0);
+    const scaled = (values: readonly (number | null)[]): (number | null)[] =>
+      values.map((one) => (one !== null && isRatio ? Math.log(one) : one));
+    const [a, b] = [scaled(read(first)), scaled(read(second))];
+    const interval = separateInterval(known(a), known(b), isRatio ? Math.log1p(allowance) : 0);
+    const repetitions = Math.min(known(a).length, known(b).length);
+    return repetitions === 0 ? [] : [{ metric, statistic, isRatio, a, b, interval, repetitions }];
   });
-  const corrected = holm(rows.map(({ interval }) => interval?.p ?? 1));
-  return rows.map((row, index) => judge({ ...ask, ...row, p: corrected[index] ?? 1 }));
+  const typical = rows.filter(
+    ({ metric, statistic, isRatio }) =>
+      isRatio && statistic === 'p50' && SPEED_TOGETHER.includes(metric),
+  );
+  const together = separateInterval(
+    speedTogether(typical.map(({ a }) => a)),
+    speedTogether(typical.map(({ b }) => b)),
+    Math.log1p(allowance),
+  );
+  const isOpen = gate({
+    togetherP: together?.p ?? 1,
+    rows: rows.map(({ metric, interval }) => ({ metric, p: interval?.p ?? 1 })),
+  });
+  return rows.map((row, index) => judge({ ...ask, ...row, isOpen: isOpen[index] ?? false }));
 }
+
+const known = (values: readonly (number | null)[]): number[] =>
+  values.filter((value) => value !== null);
 
 interface Evidence extends ComparisonOf, Compared {
   readonly isRatio: boolean;
   readonly repetitions: number;
   readonly interval: CentreInterval | null;
-  /** Corrected for everything that was compared beside it. */
-  readonly p: number;
+  /** What was compared beside it lets it be judged by its own interval. */
+  readonly isOpen: boolean;
 }
 
 function judge(evidence: Evidence): Comparison {
@@ -180,11 +204,11 @@ function judge(evidence: Evidence): Comparison {
   return { ...base, sentence: sentenceOf({ ...base, difference, repetitions }) };
 }
 
-/** Both must agree: the interval that is shown, and the correction for the number of metrics. */
-function verdictOf({ metric, repetitions, interval, p }: Evidence): Verdict {
+/** Both must agree: the interval that is shown, and the gate over all metrics. */
+function verdictOf({ metric, repetitions, interval, isOpen }: Evidence): Verdict {
   if (repetitions < REPETITIONS_MIN || interval === null) return 'undecided';
   const isOutside = interval.low > 0 || interval.high < 0;
-  if (!isOutside || p > 1 - CONFIDENCE + 1e-12) return 'indistinguishable';
+  if (!isOutside || !isOpen) return 'indistinguishable';
   const isLower = interval.centre < 0;
   return isLower === (METRICS[metric].better === 'lower') ? 'better' : 'worse';
 }

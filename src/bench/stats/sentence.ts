@@ -56,7 +56,7 @@ export function sentenceOf(ask: SentenceAsk): string {
   const evidence = `ratio ${ratioText(ask.ratio)}, 95 % interval ${ratioText(low)} to ${ratioText(high)}`;
   if (verdict === 'indistinguishable') {
     const isLeaning = low > 1 || high < 1;
-    const more = isLeaning ? '; not enough for one of so many metrics' : '';
+    const more = isLeaning ? '; not enough among so many metrics' : '';
     return `${what}: ${target} and ${baseline} are not distinguishable (${evidence}${more})`;
   }
   return `${what}: ${target} is ${verdictWord(ask)} than ${baseline}, ${howMuch(ask)} (${evidence})`;
