@@ -49,6 +49,7 @@ export class ChatChunks implements ChunkFormat {
       created: head.created,
       model: head.model,
       system_fingerprint: head.fingerprint,
+      service_tier: head.serviceTier,
     });
     this.#head = `data: ${fields.slice(0, -1)},"choices":[`;
     this.#tail = options.includeUsage ? '],"usage":null}\n\n' : ']}\n\n';
@@ -126,6 +127,7 @@ export class ChatReply implements ReplyFormat {
         logprobs: this.#logprobs ? logprobsOf(choice.logprobs) : null,
         ...finishBody(choice.finish),
       })),
+      ...(this.#head.serviceTier === undefined ? {} : { service_tier: this.#head.serviceTier }),
       usage: usageBody(usage),
     };
   }

@@ -15,6 +15,8 @@ export interface ReplyHead {
   readonly created: number;
   readonly model: string;
   readonly fingerprint: string;
+  /** Said only to who asked for one. */
+  readonly serviceTier: 'default' | undefined;
 }
 
 /** Turns the events of a run into chunks of a stream; one instance serves one request. */

@@ -66,6 +66,7 @@ function replyHead({ door, job }: Serving, prefix: string): ReplyHead {
     created: Math.floor(Date.now() / 1000),
     model: job.model.id,
     fingerprint: systemFingerprint(door.version, job.model),
+    serviceTier: job.serviceTier,
   };
 }
 

@@ -26,6 +26,8 @@ export interface Job {
   readonly includeUsage: boolean;
   /** Completions: the reply begins with the prompt. */
   readonly echo: boolean;
+  /** Chat: a tier was asked for, and there is one. */
+  readonly serviceTier: 'default' | undefined;
 }
 
 type CommonRequest = Omit<ChatRequest & CompletionRequest, 'logprobs' | 'messages' | 'prompt'>;
@@ -65,6 +67,7 @@ export function chatJob(body: ChatRequest, models: readonly ModelInfo[], limits:
     maxTokens: maxTokens === -1 ? null : maxTokens,
     promptLogprobs: null,
     echo: false,
+    serviceTier: typeof body.service_tier === 'string' ? 'default' : undefined,
   };
 }
 
@@ -98,6 +101,7 @@ export function completionJob(
     maxTokens: maxTokens === -1 ? null : maxTokens,
     promptLogprobs: echo ? logprobs : null,
     echo,
+    serviceTier: undefined,
   };
 }
 

@@ -61,6 +61,34 @@ test('chat, streamed with usage, through the helper that gathers it', async () =
   expect(final.usage?.total_tokens).toBe(9);
 });
 
+test('a reply is sent back as a message as it came, whole and gathered', async () => {
+  const { openai, backend } = await client();
+  const whole = await openai.chat.completions.create({ model: 'tiny', messages });
+  const gathered = await openai.chat.completions.stream({ model: 'tiny', messages }).finalMessage();
+  const parsed = await openai.chat.completions.parse({ model: 'tiny', messages });
+  for (const message of [whole.choices[0]?.message, gathered, parsed.choices[0]?.message]) {
+    if (message === undefined) throw new Error('no message');
+    await openai.chat.completions.create({ model: 'tiny', messages: [...messages, message] });
+    expect(backend.generations.at(-1)?.request.prompt).toMatchObject({
+      messages: [{ content: 'hi' }, { role: 'assistant', content: 'Hello world' }],
+    });
+  }
+});
+
+test('a tier that is asked for is answered with the one there is', async () => {
+  const { openai } = await client();
+  const ask = { model: 'tiny', messages, store: true, metadata: { run: '7' }, user: 'ann' };
+  const whole = await openai.chat.completions.create({ ...ask, service_tier: 'priority' });
+  expect(whole.service_tier).toBe('default');
+  expect(await openai.chat.completions.create(ask)).not.toHaveProperty('service_tier');
+  const chunks = await openai.chat.completions.create({
+    ...ask,
+    service_tier: 'flex',
+    stream: true,
+  });
+  for await (const chunk of chunks) expect(chunk.service_tier).toBe('default');
+});
+
 test('logprobs, streamed', async () => {
   const backend = new FixtureBackend({
     script: (generation) =>

@@ -72,6 +72,7 @@ function messageSchema(limits: RequestLimits) {
       function_call: unsupported('function calling'),
       audio: unsupported('audio'),
       refusal: unsupported('refusals', isOneOf('')),
+      parsed: unsupported('parsed content (the official client adds a null)'),
       annotations: unsupported('annotations', isEmptyList),
       reasoning_content: unsupported('reasoning content', isOneOf('')),
     },
@@ -97,7 +98,8 @@ export function chatRequestSchema(limits: RequestLimits) {
       .meta({ description: 'Variables for the model’s chat template.' }),
     metadata: z
       .record(z.string(), z.string({ error: 'must be a string' }), { error: 'must be an object' })
-      .nullish(),
+      .nullish()
+      .meta({ description: 'Accepted; it would go with a stored reply, and none is stored.' }),
     safety_identifier: stringField().nullish(),
     prompt_cache_key: stringField().nullish(),
     parallel_tool_calls: booleanField().nullish(),
@@ -110,8 +112,12 @@ export function chatRequestSchema(limits: RequestLimits) {
     audio: unsupported('audio output'),
     prediction: unsupported('predicted output'),
     web_search_options: unsupported('web search'),
-    service_tier: unsupported('a service tier', isOneOf('auto', 'default')),
-    store: unsupported('storing completions', isOneOf(false)),
+    service_tier: stringField().nullish().meta({
+      description: 'There is one tier: the reply says `default` where the request names any.',
+    }),
+    store: booleanField().nullish().meta({
+      description: 'Accepted; nothing is ever kept after its reply, whatever is asked.',
+    }),
     reasoning_effort: unsupported('reasoning effort', isOneOf('none')),
     verbosity: unsupported('verbosity', isOneOf('medium')),
     prompt_cache_retention: unsupported('cache retention', isOneOf('in-memory', 'in_memory')),
@@ -149,6 +155,8 @@ const choiceLogprobs = z
   .nullable();
 export type ChatLogprobs = z.infer<typeof choiceLogprobs>;
 
+const serviceTier = z.literal('default').optional();
+
 export const chatResponseSchema = z.strictObject({
   id: z.string(),
   object: z.literal('chat.completion'),
@@ -168,6 +176,7 @@ export const chatResponseSchema = z.strictObject({
       moderation: moderationNoteSchema.optional(),
     }),
   ),
+  service_tier: serviceTier,
   usage: usageSchema,
 });
 export type ChatResponse = z.infer<typeof chatResponseSchema>;
@@ -191,5 +200,6 @@ export const chatChunkSchema = z.strictObject({
       moderation: moderationNoteSchema.optional(),
     }),
   ),
+  service_tier: serviceTier,
   usage: usageSchema.nullish(),
 });

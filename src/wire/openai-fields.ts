@@ -150,7 +150,12 @@ export function samplingFields(limits: RequestLimits) {
     logit_bias: logitBiasField(limits),
     seed: integerField(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)
       .nullish()
-      .meta({ description: 'The same seed gives the same text; null and -1 draw one.' }),
+      .meta({
+        description:
+          'The same seed draws the same way; null and -1 draw one. The text is the same as long as ' +
+          'the computed probabilities are: other requests in the batch change their rounding, ' +
+          'which now and then tips a draw; greedy ones (temperature 0) only where two tokens tie.',
+      }),
     n: integerField(1, limits.nMax).nullish(),
     stop: stopField(limits),
     max_tokens: maxTokensField(),
