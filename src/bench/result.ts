@@ -329,6 +329,46 @@ export const kneeSchema = z.object({
 });
 export type Knee = z.infer<typeof kneeSchema>;
 
+const tokenRateSchema = z.object({
+  /** Tokens per second of one stream that is served alone; null where it was not measured. */
+  measured: z.number().nullable(),
+  predicted: z.number().nullable(),
+  /** One standard deviation of the prediction, in percent, from the residuals of its fit. */
+  errorPct: z.number().nullable(),
+  /** What the machine's peak figures allow at most; null where none is known. */
+  limit: z.number().nullable(),
+});
+export type TokenRate = z.infer<typeof tokenRateSchema>;
+
+/** Measured rates of a target against the planner's prediction and the physical limit. */
+export const predictionSchema = z.object({
+  target: z.string(),
+  point: pointSchema.nullable(),
+  /** Streams that were served at once, on average. */
+  users: z.number(),
+  decode: tokenRateSchema,
+  prefill: tokenRateSchema,
+  /** What the prediction was made from, or why there is none. */
+  basis: z.string(),
+});
+export type Prediction = z.infer<typeof predictionSchema>;
+
+/** What tokens cost in energy and money; null where a figure is not known. */
+export const costSchema = z.object({
+  target: z.string(),
+  point: pointSchema.nullable(),
+  joulesPerToken: z.number().nullable(),
+  wattsMean: z.number().nullable(),
+  source: energySchema.shape.source.nullable(),
+  meter: z.string().nullable(),
+  usdPerMtok: z.number().nullable(),
+  /** Of it, what the energy costs. */
+  energyUsdPerMtok: z.number().nullable(),
+  /** In words: what it assumes and what is missing. */
+  basis: z.string(),
+});
+export type Cost = z.infer<typeof costSchema>;
+
 export const REPORT_FORMAT = 'plenum-bench';
 export const REPORT_VERSION = 1;
 
@@ -344,6 +384,8 @@ export const reportSchema = z.object({
   summaries: z.array(summarySchema),
   comparisons: z.array(comparisonSchema),
   knees: z.array(kneeSchema),
+  predictions: z.array(predictionSchema).optional(),
+  costs: z.array(costSchema).optional(),
   notes: z.array(z.string()),
 });
 export type Report = z.infer<typeof reportSchema>;

@@ -24,51 +24,90 @@ export interface Axis {
   readonly log: boolean;
 }
 
+/** Sizes and colours. In the look of a page, colours are its variables: it may be dark. */
+interface Look {
+  readonly width: number;
+  readonly height: number;
+  readonly left: number;
+  /** Where the names of the series stand, if they do. */
+  readonly right: number;
+  readonly top: number;
+  readonly bottom: number;
+  readonly background: string | null;
+  readonly grid: string;
+  readonly colours: readonly string[];
+  readonly hasLegend: boolean;
+  /** Of the whole picture: fonts and colour of text. */
+  readonly root: Readonly<Record<string, string | number>>;
+}
+
 const SVG = 'http://www.w3.org/2000/svg';
 const FONT = { 'font-family': 'sans-serif', 'font-size': 12 };
-const WIDTH = 720;
-const HEIGHT = 440;
-const LEFT = 70;
-const RIGHT = 190;
-const TOP = 40;
-const BOTTOM = 50;
 const COLOURS = ['#1f6feb', '#d1242f', '#1a7f37', '#9a6700', '#8250df', '#bc4c00', '#57606a'];
 
+const DOCUMENT: Look = {
+  ...{ width: 720, height: 440, left: 70, right: 190, top: 40, bottom: 50 },
+  ...{ background: '#fff', grid: '#ddd', colours: COLOURS, hasLegend: true, root: FONT },
+};
+
+/** Narrow, so that its text can be read on a telephone; without title and legend. */
+const FIGURE: Look = {
+  ...{ width: 480, height: 300, left: 58, right: 16, top: 12, bottom: 46 },
+  ...{ background: null, grid: 'var(--grid)', hasLegend: false },
+  colours: COLOURS.map((_, index) => `var(--series-${index + 1})`),
+  root: { 'font-family': 'inherit', 'font-size': 12, fill: 'currentColor', role: 'img' },
+};
+
+/** How many series a page can tell apart; its style has `--series-1` to this. */
+export const FIGURE_COLOURS = COLOURS.length;
+
 /** A whole SVG document; numbers are rounded, so that the same input gives the same text. */
-export function svgPlot(plot: Plot): string {
+export const svgPlot = (plot: Plot): string => draw(plot, DOCUMENT);
+
+/** For a page that has `--grid` and `--series-N`, shows the names itself and may be dark. */
+export const svgFigure = (plot: Plot): string => draw(plot, FIGURE);
+
+function draw(plot: Plot, look: Look): string {
+  const { width, height, left, top, grid } = look;
   const all = plot.series.flatMap(({ points }) => points);
+  const bottom = height - look.bottom;
+  const right = width - look.right;
   const x = scaleOf(
     plot.x,
     all.map(([value]) => value),
-    [LEFT, WIDTH - RIGHT],
+    [left, right],
   );
   const y = scaleOf(
     plot.y,
     all.map(([, value]) => value),
-    [HEIGHT - BOTTOM, TOP],
+    [bottom, top],
   );
-  const bottom = HEIGHT - BOTTOM;
-  const right = WIDTH - RIGHT;
-  const middle = (TOP + bottom) / 2;
+  const middle = (top + bottom) / 2;
+  const name = escapeXml(plot.title);
   const lines = [
-    tag('svg', { xmlns: SVG, viewBox: `0 0 ${WIDTH} ${HEIGHT}`, ...FONT }),
-    tag('rect', { width: WIDTH, height: HEIGHT, fill: '#fff' }, ''),
-    text(LEFT, 22, escapeXml(plot.title), 'start', 'font-size="15" font-weight="bold"'),
+    tag('svg', { xmlns: SVG, viewBox: `0 0 ${width} ${height}`, ...look.root }),
+    ...(look.background === null
+      ? [`<title>${name}</title>`]
+      : [tag('rect', { width, height, fill: look.background }, '')]),
+    ...(look.hasLegend ? [text(left, 22, name, 'start', 'font-size="15" font-weight="bold"')] : []),
     ...x.ticks.flatMap((tick) => [
-      tag('line', { x1: x.at(tick), x2: x.at(tick), y1: TOP, y2: bottom, stroke: '#ddd' }, ''),
+      tag('line', { x1: x.at(tick), x2: x.at(tick), y1: top, y2: bottom, stroke: grid }, ''),
       text(x.at(tick), bottom + 18, short(tick), 'middle'),
     ]),
     ...y.ticks.flatMap((tick) => [
-      tag('line', { x1: LEFT, x2: right, y1: y.at(tick), y2: y.at(tick), stroke: '#ddd' }, ''),
-      text(LEFT - 8, y.at(tick) + 4, short(tick), 'end'),
+      tag('line', { x1: left, x2: right, y1: y.at(tick), y2: y.at(tick), stroke: grid }, ''),
+      text(left - 8, y.at(tick) + 4, short(tick), 'end'),
     ]),
-    text((LEFT + right) / 2, HEIGHT - 10, escapeXml(plot.x.label), 'middle'),
+    text((left + right) / 2, height - 10, escapeXml(plot.x.label), 'middle'),
     tag(
       'text',
       { transform: `translate(16 ${middle}) rotate(-90)`, 'text-anchor': 'middle' },
       escapeXml(plot.y.label),
     ),
-    ...plot.series.flatMap((series, index) => seriesLines(series, index, x, y)),
+    ...plot.series.flatMap((series, index) => [
+      ...seriesMarks({ series, index, look, x, y }),
+      ...(look.hasLegend ? legendLines(series, index, look) : []),
+    ]),
     '</svg>',
   ];
   return `${lines.join('\n')}\n`;
@@ -115,21 +154,34 @@ function linearTicks(low: number, high: number): readonly number[] {
   return ticks;
 }
 
-function seriesLines(series: Series, index: number, x: Scale, y: Scale): string[] {
-  const colour = COLOURS[(series.colour ?? index) % COLOURS.length] ?? '#000';
+interface Drawn {
+  readonly series: Series;
+  readonly index: number;
+  readonly look: Look;
+  readonly x: Scale;
+  readonly y: Scale;
+}
+
+const colourOf = (series: Series, index: number, { colours }: Look): string =>
+  colours[(series.colour ?? index) % colours.length] ?? '#000';
+
+function seriesMarks({ series, index, look, x, y }: Drawn): string[] {
+  const colour = colourOf(series, index, look);
   const place = ([a, b]: readonly [number, number]): string => `${x.at(a)},${y.at(b)}`;
   const dash = series.dashed === true ? { 'stroke-dasharray': '5 4' } : {};
   const points = series.points.map(place).join(' ');
   const stroke = { fill: 'none', stroke: colour, 'stroke-width': 2, ...dash };
   const dot = { r: 3, fill: colour, 'fill-opacity': 0.65 };
-  const marks = series.line
+  return series.line
     ? [tag('polyline', { points, ...stroke }, '')]
     : series.points.map(([a, b]) => tag('circle', { cx: x.at(a), cy: y.at(b), ...dot }, ''));
-  const top = TOP + 10 + index * 20;
-  const left = WIDTH - RIGHT + 14;
+}
+
+function legendLines(series: Series, index: number, look: Look): string[] {
+  const top = look.top + 10 + index * 20;
+  const left = look.width - look.right + 14;
   return [
-    ...marks,
-    keyMark(series, colour, { left, top }),
+    keyMark(series, colourOf(series, index, look), { left, top }),
     text(left + 16, top, escapeXml(series.name), 'start'),
   ];
 }
