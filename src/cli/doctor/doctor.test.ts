@@ -176,6 +176,7 @@ describe('plenum doctor', () => {
       'Memory',
       'Graphics',
       'Engine',
+      'Speed',
       'Models',
       'Port',
       'Configuration',

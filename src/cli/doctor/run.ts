@@ -1,11 +1,13 @@
 /** Runs the checks of `plenum doctor` side by side and prints them. */
 import { NO_FLAGS } from '../../config/layers.ts';
+import { plenumHome } from '../../model/store-home.ts';
 import { type CliContext, type CliOutput, paint } from '../context.ts';
 import { broken, type Check, type CheckStatus } from './check.ts';
 import { engineCheck, probeEngine } from './engine-probe.ts';
 import { checkGraphics } from './graphics.ts';
 import { checkCpu, checkMemory, checkNode, checkPlatform } from './machine.ts';
 import { checkConfig, checkPort, checkStorage } from './service.ts';
+import { checkSpeed } from './speed.ts';
 
 const COLORS = { ok: 'green', warn: 'yellow', fail: 'red' } as const;
 
@@ -39,6 +41,7 @@ async function allChecks(options: DoctorOptions, context: CliContext): Promise<C
     guarded('Memory', checkMemory),
     guarded('Graphics', checkGraphics),
     guarded('Engine', async () => engineCheck(await probeEngine())),
+    guarded('Speed', () => checkSpeed(config?.home ?? plenumHome(env))),
     guarded('Models', () => checkStorage(config, env)),
     guarded('Port', () => checkPort(host, port)),
   ];

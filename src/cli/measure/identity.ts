@@ -26,5 +26,6 @@ export function differenceOf(measured: MachineIdentity, here: MachineIdentity): 
   // Virtual machines and kernels give or take some pages.
   const gib = (bytes: number): number => Math.round(bytes / 2 ** 30);
   if (gib(measured.ramBytes) === gib(here.ramBytes)) return null;
-  return `it was measured with ${gib(measured.ramBytes)} GiB, and this machine has ${gib(here.ramBytes)}`;
+  const [then, now] = [gib(measured.ramBytes), gib(here.ramBytes)];
+  return `it was measured with ${then} GiB, and this machine has ${now} GiB`;
 }

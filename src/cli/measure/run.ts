@@ -49,7 +49,7 @@ export async function measure(
   const bandwidth = await measureBandwidth(threads);
   const meters: MeasuredModel[] = [];
   try {
-    for (const model of wanted) meters.push(await opened(model, { threads, signal, say }));
+    for (const model of wanted) meters.push(await openModel(model, { threads, signal, say }));
     const series = await measureSteps(meters, effort, ({ round, model }) => {
       signal.throwIfAborted();
       say(`round ${round + 1} of ${effort.rounds}: ${model}`);
@@ -66,7 +66,7 @@ export async function measure(
   }
 }
 
-interface WantedModel {
+export interface WantedModel {
   readonly name: string;
   readonly path: string;
   readonly geometry: ModelGeometry;
@@ -111,13 +111,14 @@ function fullReference(text: string): string {
   return isSynthetic ? `${SYNTHETIC_PREFIX}${text}` : text;
 }
 
-interface Opening {
+export interface Opening {
   readonly threads: number;
   readonly signal: AbortSignal;
   readonly say: (text: string) => void;
 }
 
-async function opened(
+/** Loads a model into a measuring process of its own. */
+export async function openModel(
   { name, path, geometry, points }: WantedModel,
   { threads, signal, say }: Opening,
 ): Promise<MeasuredModel> {

@@ -87,33 +87,48 @@ const corrupt = (why: string, cause?: unknown): PlenumError =>
 
 export interface ProfileWish {
   readonly home: string;
-  readonly here: MachineIdentity;
+  /** Asked only when there is a profile to hold against it. */
+  readonly here: () => Promise<MachineIdentity>;
   readonly engine: string;
-  /** Of the engine that is planned for; any when it is left out. */
+  /** Of the engine that is planned for; any, when they are left out. */
   readonly threads?: number;
+  readonly compute?: MachineProfile['compute'];
 }
 
 /** The profile that holds for this machine and engine, or why there is none. */
 export type ProfileFound =
   | { readonly kind: 'found'; readonly profile: MachineProfile }
-  | { readonly kind: 'none'; readonly why: string };
+  | {
+      readonly kind: 'none';
+      /** Nothing was ever measured, or what was is of no use here. */
+      readonly hasAny: boolean;
+      readonly why: string;
+    };
 
 export async function findProfile(wish: ProfileWish): Promise<ProfileFound> {
   const { profiles, problems } = await readProfiles(wish.home);
   const reasons = [...problems];
+  const here = profiles.length === 0 ? null : await wish.here();
   for (const profile of profiles) {
-    const why = whyNot(profile, wish);
+    const why = here === null ? null : whyNot(profile, wish, here);
     if (why === null) return { kind: 'found', profile };
     reasons.push(`the profile of ${profile.measuredAt.slice(0, 10)}: ${why}`);
   }
   const why = reasons.length === 0 ? 'this machine has not been measured' : reasons.join('; ');
-  return { kind: 'none', why };
+  return { kind: 'none', hasAny: reasons.length > 0, why };
 }
 
-function whyNot(profile: MachineProfile, { here, engine, threads }: ProfileWish): string | null {
+function whyNot(
+  profile: MachineProfile,
+  { engine, threads, compute }: ProfileWish,
+  here: MachineIdentity,
+): string | null {
   const difference = differenceOf(profile.machine, here);
   if (difference !== null) return difference;
   if (profile.engine !== engine) return `it is of ${profile.engine}, and the engine is ${engine}`;
+  if (compute !== undefined && profile.compute !== compute) {
+    return `it is of the ${profile.compute.toUpperCase()}`;
+  }
   if (threads === undefined || profile.threads === threads) return null;
   return `it is of ${profile.threads} threads, not of ${threads}`;
 }

@@ -9,7 +9,6 @@ import { promisify } from 'node:util';
 import si from 'systeminformation';
 import { PlenumError } from '../../base/errors.ts';
 import type { Catalogue, CatalogueMachine } from '../../model/catalogue-types.ts';
-import { plenumHome } from '../../model/store-home.ts';
 import type { MemoryFacts } from '../../planner/available.ts';
 import { profileSetup } from '../../planner/profile.ts';
 import type { MachineSetup } from '../../planner/setup.ts';
@@ -60,10 +59,7 @@ async function wiredLimitMib(): Promise<number | null> {
  * This machine as plans are made for it: from its profile, or as the catalogue has it. Throws
  * `usage` that says what to do where there is neither.
  */
-export async function machineHere(
-  catalogue: Catalogue,
-  home = plenumHome(process.env),
-): Promise<MachineSetup> {
+export async function machineHere(catalogue: Catalogue, home: string): Promise<MachineSetup> {
   const found = await findProfile({ home, here: identityHere, engine: ENGINE_HERE });
   if (found.kind === 'found') return profileSetup(found.profile);
   const known = await catalogueMachineHere(catalogue);

@@ -12,6 +12,7 @@ import type { MachineSetup } from '../../planner/setup.ts';
 import { SPEED_TABLE } from '../../planner/speed-table.ts';
 import { underLoad } from '../../simulate/under-load.ts';
 import type { CliContext } from '../context.ts';
+import { modelHome } from '../storage/home.ts';
 import { type Asked, askedOf } from './plan-asked.ts';
 import { insteadOf } from './plan-instead.ts';
 import { jsonOf } from './plan-json.ts';
@@ -31,7 +32,7 @@ export async function planFor(
 ): Promise<void> {
   const asked = await askedOf(options, context);
   const catalogue = loadCatalogue();
-  const setups = await setupsOf(options, catalogue);
+  const setups = await setupsOf(options, catalogue, context);
   const models = await nameModels(references, { catalogue, quant: options.quant }, context);
   const speculation = await speculationOf(options, { catalogue, first: models[0] }, context);
   const wanted = wantedFor(models, asked);
@@ -84,18 +85,13 @@ function wantedFor(models: readonly NamedModel[], asked: Asked): readonly Wanted
 async function setupsOf(
   { machine, compare }: PlanOptions,
   catalogue: Catalogue,
+  context: CliContext,
 ): Promise<readonly MachineSetup[]> {
   if (compare !== undefined) return setupsNamed(catalogue, compare);
   if (machine !== undefined) return [setupNamed(catalogue, machine)];
   // Loaded when it is asked for: it brings much along.
   const { machineHere } = await import('./here.ts');
-  const here = await machineHere(catalogue);
-  if (here !== null) return [here];
-  throw new PlenumError(
-    'usage',
-    'This machine is not in the catalogue; name one with --machine or several with --compare ' +
-      '(plenum machines lists them)',
-  );
+  return [await machineHere(catalogue, modelHome(context))];
 }
 
 /** The draft named, or the smallest of the catalogue that has the first model's vocabulary. */

@@ -20,6 +20,7 @@ import { createTelemetry, type Telemetry } from '../../telemetry/telemetry.ts';
 import { type CliContext, paint } from '../context.ts';
 import { pullReporter } from '../pull-reporter.ts';
 import { memoryOf, weighModels } from './memory.ts';
+import { withProfiles } from './profile.ts';
 import { resolveModels } from './resolve.ts';
 
 /** Runs until it is interrupted. Throws PlenumError when it cannot start. */
@@ -47,11 +48,16 @@ export async function serve(flags: ConfigFlags, context: CliContext): Promise<vo
     },
   }).finally(() => reporter.stop());
   const { log } = telemetry;
-  const models = await weighModels(found, {
+  const weighed = await weighModels(found, {
     home: config.home,
     env: context.env,
     signal: stop,
     onEstimate: (model, reason) => log.warn({ model, reason }, 'memory is estimated'),
+  });
+  const models = await withProfiles(weighed, {
+    home: config.home,
+    env: context.env,
+    onStart: (model, stepTimes) => log.info({ model, stepTimes }, 'first step times'),
   });
   const memory = await memoryOf(config.pool);
   const boot = new Boot(telemetry);

@@ -1,0 +1,147 @@
+/**
+ * How well a measured machine predicts models that it was not measured with: a small dense one, a
+ * larger dense one and a mixture of experts, all synthetic, with 1, 4 and 8 sequences, decoding and
+ * reading prompts. It takes the stored profile of so many threads; --measure writes it anew first.
+ * Exit code 1 when a prediction misses by more than --within percent.
+ */
+import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { ENGINE_HERE, identityHere } from '../src/cli/measure/identity.ts';
+import {
+  type MeasuredModel,
+  measureSteps,
+  type Series,
+  shapeOf,
+} from '../src/cli/measure/machine.ts';
+import type { StepPoint } from '../src/cli/measure/messages.ts';
+import { openModel } from '../src/cli/measure/run.ts';
+import { median, spreadPct } from '../src/cli/measure/samples.ts';
+import { findProfile } from '../src/cli/measure/store.ts';
+import { geometryOf, type ModelGeometry } from '../src/model/geometry.ts';
+import { inspectGguf } from '../src/model/gguf.ts';
+import { syntheticFolder } from '../src/model/registry-list.ts';
+import { plenumHome } from '../src/model/store-home.ts';
+import { ensureSynthetic } from '../src/model/synth.ts';
+import { profileSteps } from '../src/planner/profile.ts';
+import { plannedStepMs } from '../src/planner/step-guess.ts';
+import type { MachineProfile } from '../src/wire/profile.ts';
+import { machine, markdownTable, progress, wholeNumber } from './lib/options.ts';
+
+const MODELS = 'smollm2-360m@q8_0,llama-3.2-1b@q4_k_m,probe-moe-wide@q4_0';
+const HELP = `node bench/prediction.ts: predicted against measured, of models that were not measured
+
+  --measure             measure the machine first (plenum measure); otherwise the stored profile
+  --models A,B,C        synthetic models (default: ${MODELS})
+  --threads N           engine threads (default 1)
+  --rounds N            times that each model has its turn (default 3)
+  --within PCT          exit code 1 beyond it (default 15)
+`;
+
+const { values: flags } = parseArgs({
+  options: {
+    measure: { type: 'boolean', default: false },
+    models: {
+      type: 'string',
+      default: MODELS,
+    },
+    threads: { type: 'string', default: '1' },
+    rounds: { type: 'string', default: '3' },
+    within: { type: 'string', default: '15' },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+const point = (sequences: number, tokensEach: number, depth: number): StepPoint => ({
+  sequences,
+  tokensEach,
+  depth,
+  outputs: sequences,
+});
+/** Decode of 1, 4 and 8 streams, 32 deep; a prompt of 128 tokens alone, and as much of 4 and 8. */
+const POINTS = [
+  ...[1, 4, 8].map((sequences) => point(sequences, 1, 32)),
+  ...[1, 4, 8].map((sequences) => point(sequences, 128 / sequences, 0)),
+];
+
+interface Subject extends MeasuredModel {
+  readonly geometry: ModelGeometry;
+}
+
+async function main(): Promise<void> {
+  if (flags.help) return void process.stdout.write(HELP);
+  const threads = wholeNumber(flags.threads, '--threads');
+  const rounds = wholeNumber(flags.rounds, '--rounds');
+  if (flags.measure) measureFirst(threads);
+  const profile = await storedProfile(threads);
+  const subjects: Subject[] = [];
+  try {
+    for (const spec of flags.models.split(',')) subjects.push(await subject(spec, threads));
+    const series = await measureSteps(subjects, { rounds, repeats: 1 }, ({ round, model }) =>
+      progress(`round ${round + 1} of ${rounds}: ${model}`),
+    );
+    report(profile, subjects, series);
+  } finally {
+    await Promise.all(subjects.map(({ meter }) => meter.close()));
+  }
+}
+
+function measureFirst(threads: number): void {
+  const cli = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
+  const args = [cli, 'measure', '--threads', String(threads)];
+  const { status } = spawnSync(process.execPath, args, { stdio: 'inherit' });
+  if (status !== 0) throw new Error(`plenum measure ended with ${status}`);
+}
+
+async function storedProfile(threads: number): Promise<MachineProfile> {
+  const home = plenumHome(process.env);
+  const found = await findProfile({ home, here: identityHere, engine: ENGINE_HERE, threads });
+  if (found.kind === 'found') return found.profile;
+  throw new Error(`${found.why}; run with --measure`);
+}
+
+async function subject(spec: string, threads: number): Promise<Subject> {
+  const path = await ensureSynthetic(spec, syntheticFolder(plenumHome(process.env)));
+  const geometry = geometryOf(await inspectGguf(path));
+  const { signal } = new AbortController();
+  const wanted = { name: spec, path, geometry, points: POINTS };
+  return { ...(await openModel(wanted, { threads, signal, say: progress })), geometry };
+}
+
+function report(
+  profile: MachineProfile,
+  subjects: readonly Subject[],
+  series: readonly Series[],
+): void {
+  const header = ['model', 'step', 'measured ms', 'spread', 'predicted ms', 'error'];
+  const errors: number[] = [];
+  const rows = series.map(({ model, point: at, ms }) => {
+    const { geometry } = subjects.find(({ name }) => name === model) ?? {};
+    if (geometry === undefined) throw new Error(`${model} was not measured`);
+    const predicted = plannedStepMs(shapeOf(at), profileSteps(profile, geometry, 'f16'));
+    const measured = median(ms);
+    const error = 100 * (predicted / measured - 1);
+    errors.push(error);
+    const { sequences, tokensEach, depth } = at;
+    const what = tokensEach === 1 ? `decode × ${sequences}, ${depth} deep` : 'prefill';
+    return [
+      model,
+      tokensEach === 1 ? what : `${what} ${sequences} × ${tokensEach}`,
+      measured.toFixed(1),
+      `${spreadPct(ms).toFixed(0)} %`,
+      predicted.toFixed(1),
+      `${error >= 0 ? '+' : '−'}${Math.abs(error).toFixed(0)} %`,
+    ];
+  });
+  const measuredWith = [...new Set(profile.steps.map(({ model }) => model))].join(', ');
+  const mean = errors.reduce((sum, error) => sum + Math.abs(error), 0) / errors.length;
+  const worst = Math.max(...errors.map(Math.abs));
+  process.stdout.write(
+    `${machine()}; profile of ${profile.measuredAt}, measured with ${measuredWith}\n\n` +
+      `${markdownTable(header, rows)}\n\n` +
+      `mean error ${mean.toFixed(1)} %, worst ${worst.toFixed(1)} %\n`,
+  );
+  if (worst > wholeNumber(flags.within, '--within')) process.exitCode = 1;
+}
+
+await main();

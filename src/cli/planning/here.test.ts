@@ -1,0 +1,60 @@
+/** This machine without --machine: from its profile, or told to measure. */
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, expect, it } from 'vitest';
+import { z } from 'zod';
+import { PROFILE } from '../../planner/profile-fixture.ts';
+import type { MachineProfile } from '../../wire/profile.ts';
+import { fakeContext } from '../fixture.ts';
+import { ENGINE_HERE, identityHere } from '../measure/identity.ts';
+import { saveProfile } from '../measure/store.ts';
+import { planFor } from './plan.ts';
+
+let home = '';
+
+beforeEach(async () => {
+  home = await mkdtemp(join(tmpdir(), 'plenum-here-'));
+});
+afterEach(() => rm(home, { recursive: true, force: true }));
+
+const planHere = async () => {
+  const context = fakeContext({ env: { PLENUM_HOME: home }, cwd: home });
+  await planFor(['synthetic:probe-dense@q4_0'], { json: true }, context);
+  const row = z.object({
+    machine: z.string(),
+    speed: z.object({ decodeTps: z.number(), prefillTps: z.number() }),
+  });
+  return z.tuple([row]).parse(JSON.parse(context.out))[0];
+};
+
+const profileHere = async (): Promise<MachineProfile> => ({
+  ...PROFILE,
+  machine: await identityHere(),
+  engine: ENGINE_HERE,
+});
+
+it('is planned from its profile, faster where the profile is faster', async () => {
+  const profile = await profileHere();
+  await saveProfile(home, profile);
+  const before = await planHere();
+  expect(before.machine).toBe('this-machine');
+  const bandwidth = { ...profile.bandwidth, bytesPerSecond: 10 * profile.bandwidth.bytesPerSecond };
+  await saveProfile(home, { ...profile, bandwidth, opsPerSecond: 10 * profile.opsPerSecond });
+  const after = await planHere();
+  expect(after.speed.decodeTps).toBeGreaterThan(5 * before.speed.decodeTps);
+  expect(after.speed.prefillTps).toBeGreaterThan(5 * before.speed.prefillTps);
+});
+
+it.skipIf(process.platform === 'darwin')(
+  'is to be measured where there is no profile',
+  async () => {
+    await expect(planHere()).rejects.toThrow(/has not been measured; plenum measure measures it/);
+  },
+);
+
+it.skipIf(process.platform === 'darwin')('says what is wrong with a profile', async () => {
+  const path = await saveProfile(home, await profileHere());
+  await writeFile(path, 'nonsense');
+  await expect(planHere()).rejects.toThrow(/not JSON.*plenum measure replaces it/);
+});
