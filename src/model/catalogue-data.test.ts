@@ -31,10 +31,12 @@ describe('the catalogue', () => {
     }
   });
 
-  it('marks what was only recalled as unverified', () => {
-    for (const { source, status } of figures) {
-      if (source === 'recalled') expect(status).toBe('unverified');
+  it('has nothing that is only recalled, and nothing that nobody checked', () => {
+    for (const { source, status } of [...figures, ...catalogue.prices]) {
+      expect(source).not.toBe('recalled');
+      expect(status).not.toBe('unverified');
     }
+    for (const { source } of catalogue.models) expect(source).not.toMatch(/from memory|unverified/);
   });
 
   it('uses every source and has no name twice', () => {

@@ -1,4 +1,5 @@
 /** Traces: what is read, and that a wrong line is refused with its number and the reason. */
+import { readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
 import { parseTrace } from './trace.ts';
 import { tokenAt } from './virtual-engine.ts';
@@ -11,6 +12,12 @@ describe('a trace of lines', () => {
     expect(atMs).toEqual([0, 500]);
     expect(shapes.map(({ promptTokens }) => promptTokens)).toEqual([5, 5]);
     expect(tokens).toBe('counted');
+  });
+
+  it('is what docs/planning.md shows', () => {
+    const page = readFileSync(new URL('../../docs/planning.md', import.meta.url), 'utf8');
+    const example = /```json\n(\{.*\})\n```/.exec(page)?.[1] ?? '';
+    expect(parseTrace(example, 'docs/planning.md').shapes).toHaveLength(1);
   });
 
   it('may have lengths only', () => {

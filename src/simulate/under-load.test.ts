@@ -29,13 +29,15 @@ describe('the highest rate', () => {
     const rate = highest?.ratePerSecond ?? 0;
     expect(rate).toBeGreaterThan(0);
     expect(highest?.result?.goodput?.share).toBeGreaterThanOrEqual(0.9);
-    const above = underLoad(ask({ ratePerSecond: rate * 1.3 }));
+    expect(highest?.lowPerSecond).toBeLessThanOrEqual(rate);
+    expect(highest?.highPerSecond).toBeGreaterThanOrEqual(rate);
+    const above = underLoad(ask({ ratePerSecond: (highest?.highPerSecond ?? 0) * 1.4 }));
     expect(above.result.goodput?.share).toBeLessThan(0.9);
   });
 
   it('is null when a request misses the target alone, and is not looked for without one', () => {
     const impossible = underLoad(ask({}, { ...target, ttftMs: 1 }));
-    expect(impossible.highest).toEqual({ ratePerSecond: null, result: null });
+    expect(impossible.highest).toMatchObject({ ratePerSecond: null, result: null });
     expect(underLoad(ask({}, null)).highest).toBeNull();
   });
 

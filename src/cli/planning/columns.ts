@@ -12,7 +12,7 @@ export interface ColumnsOptions {
 
 const GAP = '  ';
 /** Below this the last column is not made narrower, whatever the terminal. */
-const LAST_WIDTH_MIN = 20;
+const LAST_WIDTH_MIN = 16;
 /** Lines longer than this are hard to read, however wide the terminal is. */
 const WIDTH_MAX = 120;
 

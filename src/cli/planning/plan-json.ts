@@ -100,7 +100,12 @@ const load = z.strictObject({
   capacityPerSecond: number('About the most requests per second that can be served'),
   run: loadRun.describe('At the traffic asked for'),
   highest: z
-    .strictObject({ ratePerSecond: z.number().nullable(), run: loadRun.nullable() })
+    .strictObject({
+      ratePerSecond: orNull('The median of three samples; null when every rate misses it'),
+      lowPerSecond: orNull('The lowest of the samples'),
+      highPerSecond: orNull('The highest of the samples'),
+      run: loadRun.nullable().describe('Of the median sample, at its rate'),
+    })
     .nullable()
     .describe('The highest rate that meets the target; null without a target'),
 });
@@ -209,6 +214,6 @@ export function jsonOf({ setup, plan, load: answer, ...row }: PlanRow): PlanJson
 }
 
 function jsonOfLoad({ process, capacityPerSecond, result, highest }: LoadAnswer) {
-  const found = highest && { ratePerSecond: highest.ratePerSecond, run: highest.result };
-  return { process, capacityPerSecond, run: result, highest: found };
+  const { result: run = null, ...rates } = highest ?? {};
+  return { process, capacityPerSecond, run: result, highest: highest && { ...rates, run } };
 }

@@ -28,7 +28,8 @@ h1 { font-size: 1.5rem; margin: 0 0 .25rem; }
 h2 { font-size: 1.1rem; margin: 2rem 0 .5rem; }
 .lead { font-size: 1.05rem; }
 .quiet { color: #59636e; font-size: .9rem; }
-table { border-collapse: collapse; background: #fff; width: 100%; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; background: #fff; width: 100%;
+  font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid #d1d9e0;
   vertical-align: top; }
 th { font-weight: 600; background: #f0f3f6; white-space: nowrap; }

@@ -79,7 +79,7 @@ function factRows({ result, highest, capacityPerSecond }: LoadAnswer, asked: Ask
             `${figure(goodput.requestsPerSecond)} requests/s`,
             `${percent(goodput.share)} of requests meet ${targetText(target)}`,
           ],
-          ['highest rate', highestText(highest), 'that meets the target, Poisson arrivals'],
+          ['highest rate', highestText(highest), `that meets the target${spanText(highest)}`],
         ];
   return [
     ...met,
@@ -98,6 +98,12 @@ function factRows({ result, highest, capacityPerSecond }: LoadAnswer, asked: Ask
 function highestText(highest: LoadAnswer['highest']): string {
   const rate = highest?.ratePerSecond ?? null;
   return rate === null ? 'none' : `${figure(rate)} requests/s`;
+}
+
+function spanText(highest: LoadAnswer['highest']): string {
+  const { lowPerSecond = null, highPerSecond = null } = highest ?? {};
+  if (lowPerSecond === null || highPerSecond === null) return '';
+  return `; three samples gave ${figure(lowPerSecond)} to ${figure(highPerSecond)}`;
 }
 
 function throughputText({ promptTps, endedPerSecond, offeredPerSecond }: LoadResult): string {

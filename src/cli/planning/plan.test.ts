@@ -35,11 +35,13 @@ async function planned(...argv: readonly string[]) {
 }
 
 const ON = ['llama-3.1-8b', '--machine', 'rtx-4090'] as const;
+/** Few steps to simulate. */
+const SHORT = ['--output-tokens', '16'] as const;
 const widest = (text: string): number => Math.max(...text.split('\n').map((line) => line.length));
 
 describe('plenum plan under load', () => {
   it('says percentiles, goodput and the highest rate, in 80 columns', async () => {
-    const { code, out } = await plan(...ON, '--rate', '1', '--slo', 'ttft=2s,itl=60ms');
+    const { code, out } = await plan(...ON, ...SHORT, '--rate', '1', '--slo', 'ttft=2s,itl=60ms');
     expect(code).toBe(0);
     expect(out).toMatch(/the\s+target\s+is\s+met\s+up\s+to\s+[\d.]+\s+requests\s+per\s+second/);
     expect(out).toContain('Under load (simulated): at 1 requests per second');
@@ -49,7 +51,7 @@ describe('plenum plan under load', () => {
   });
 
   it('is the same for the same seed, and gives every request an end', async () => {
-    const flags = ['--rate', '3', '--spread', '0.7', '--seed'] as const;
+    const flags = [...SHORT, '--rate', '3', '--spread', '0.7', '--seed'] as const;
     const [a, b, c] = [
       await planned(...ON, ...flags, '5'),
       await planned(...ON, ...flags, '5'),
@@ -73,7 +75,7 @@ describe('plenum plan under load', () => {
   it('simulates several users of one machine, and of many only when asked', async () => {
     expect((await planned(...ON, '--users', '4')).load?.process).toBe('closed');
     expect((await planned(...ON)).load).toBeNull();
-    const many = ['llama-3.1-8b', '--compare', 'rtx-4090,rtx-3090', '--users', '4'];
+    const many = ['llama-3.1-8b', '--compare', 'rtx-4090,rtx-3090', '--users', '4', ...SHORT];
     expect((await planned(...many)).load).toBeNull();
     const { out } = await plan(...many, '--rate', '1');
     expect(out).toMatch(/REQ\/S$/m);
@@ -119,7 +121,7 @@ describe('plenum plan under load', () => {
   });
 
   it('says that fewer requests would do, where that is all that is wrong', async () => {
-    const { instead } = await planned(...ON, '--rate', '50', '--slo', 'ttft=2s,itl=60ms');
+    const { instead } = await planned(...ON, ...SHORT, '--rate', '50', '--slo', 'ttft=2s');
     expect(instead.map(({ kind }) => kind)).toEqual(['rate']);
   });
 });
@@ -169,7 +171,7 @@ describe('the money of a plan', () => {
 
 describe('plenum plan --html', () => {
   it('writes one page that asks nothing of any server', async () => {
-    const { code, err } = await plan(...ON, '--rate', '1', '--html', 'plan.html');
+    const { code, err } = await plan(...ON, ...SHORT, '--rate', '1', '--html', 'plan.html');
     expect([code, err]).toEqual([0, 'Wrote plan.html\n']);
     const page = await readFile(join(folder, 'plan.html'), 'utf8');
     expect(page.match(/<svg /g)).toHaveLength(4);
@@ -183,7 +185,7 @@ describe('plenum plan --html', () => {
   });
 
   it('says when it cannot be written', async () => {
-    const { code, err } = await plan(...ON, '--html', 'none/plan.html');
+    const { code, err } = await plan(...ON, ...SHORT, '--html', 'none/plan.html');
     expect([code, err]).toEqual([2, expect.stringContaining('cannot be written (ENOENT)')]);
   });
 });
@@ -192,7 +194,7 @@ describe('plenum plan --json', () => {
   it('has the fields that docs/plan-json.md lists, which is generated from the schema', async () => {
     const page = await readFile(new URL('../../../docs/plan-json.md', import.meta.url), 'utf8');
     expect(page).toBe(planJsonPage());
-    const one = await planned(...ON, '--rate', '1', '--slo', 'ttft=1s');
+    const one = await planned(...ON, ...SHORT, '--rate', '1', '--slo', 'ttft=1s');
     for (const key of Object.keys(one)) expect(page).toContain(`| \`${key}\` |`);
   });
 });
