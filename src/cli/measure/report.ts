@@ -1,4 +1,4 @@
-/** A profile as a person reads it: rates, then each step measured and predicted, with its spread. */
+/** A profile as a person reads it: rates, then each step measured, predicted, and its spread. */
 import { formatMillis } from '../../base/units.ts';
 import type { MachineProfile, ProfileStep } from '../../wire/profile.ts';
 import type { CliOutput } from '../context.ts';
