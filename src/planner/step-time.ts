@@ -11,9 +11,9 @@
  *
  * The newest steps of each size class are kept, so that hours of decoding do not make it forget
  * what a prompt costs. The fit minimises the relative error, outliers weigh less, and what is
- * believed beforehand counts as a few observations. No coefficient is negative, so that more work in
- * the same kernels is never predicted to take less time: on a machine where eight sequences decode
- * as fast as one, `small` is 0. Pure.
+ * believed beforehand counts as a few observations. No coefficient is negative, so that more work
+ * in the same kernels is never predicted to take less time: on a machine where eight sequences
+ * decode as fast as one, `small` is 0. Pure.
  */
 import { solveSymmetric } from './linear-solve.ts';
 import { TILE_TOKENS } from './step-cost.ts';

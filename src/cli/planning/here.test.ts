@@ -4,11 +4,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { z } from 'zod';
+import { loadCatalogue } from '../../model/catalogue-data.ts';
 import { PROFILE } from '../../planner/profile-fixture.ts';
 import type { MachineProfile } from '../../wire/profile.ts';
 import { fakeContext } from '../fixture.ts';
 import { ENGINE_HERE, identityHere } from '../measure/identity.ts';
 import { saveProfile } from '../measure/store.ts';
+import { machineHere } from './here.ts';
 import { planFor } from './plan.ts';
 
 let home = '';
@@ -46,15 +48,16 @@ it('is planned from its profile, faster where the profile is faster', async () =
   expect(after.speed.prefillTps).toBeGreaterThan(5 * before.speed.prefillTps);
 });
 
-it.skipIf(process.platform === 'darwin')(
-  'is to be measured where there is no profile',
-  async () => {
-    await expect(planHere()).rejects.toThrow(/has not been measured; plenum measure measures it/);
-  },
-);
+const UNKNOWN = { ...loadCatalogue(), machines: [] };
 
-it.skipIf(process.platform === 'darwin')('says what is wrong with a profile', async () => {
+it('is to be measured where there is neither a profile nor an entry of the catalogue', async () => {
+  const asked = machineHere(UNKNOWN, home);
+  await expect(asked).rejects.toThrow(/has not been measured; plenum measure measures it/);
+});
+
+it('says what is wrong with a profile', async () => {
   const path = await saveProfile(home, await profileHere());
   await writeFile(path, 'nonsense');
-  await expect(planHere()).rejects.toThrow(/not JSON.*plenum measure replaces it/);
+  const asked = machineHere(UNKNOWN, home);
+  await expect(asked).rejects.toThrow(/not JSON.*plenum measure replaces it/);
 });
