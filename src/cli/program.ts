@@ -5,6 +5,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { PlenumError, toPlenumError } from '../base/errors.ts';
+import { registerBench } from './commands/bench.ts';
 import { registerCatalog } from './commands/catalog.ts';
 import { registerChat } from './commands/chat.ts';
 import { registerCheckClaims } from './commands/check-claims.ts';
@@ -39,6 +40,7 @@ const COMMANDS = [
   registerMachines,
   registerCatalog,
   registerCheckClaims,
+  registerBench,
 ];
 
 const EXAMPLES = `

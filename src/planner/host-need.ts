@@ -22,7 +22,7 @@ function shapeOf(spec: HostSpec): Omit<MemoryAsk, 'geometry'> {
   if (spec.role === 'generate') return { contextTokens, parallel, cells, cacheType };
   // An encoder computes an input in one piece, and keeps the cells of one batch.
   const stepTokens = Math.max(contextTokens, spec.encode.batchTokensMax);
-  return { contextTokens: stepTokens, parallel: 1, stepTokens };
+  return { contextTokens: stepTokens, parallel: 1, stepTokens, outputRows: stepTokens };
 }
 
 function simulatedOf(simulated: SimulatedAllocation | null): Partial<MemoryAsk> {

@@ -51,6 +51,8 @@ export interface MemoryAsk {
   readonly cells?: number;
   /** Most tokens that are computed at once. */
   readonly stepTokens?: number;
+  /** Rows of the vocabulary that a batch may give; each token has one where vectors are given. */
+  readonly outputRows?: number;
   /** Cache and recurrent state, from the engine's simulated allocation. */
   readonly cacheBytes?: number;
   /**
@@ -75,9 +77,12 @@ const OUTPUT_ROWS = 64;
 /** The engine rounds cells up to a multiple of it (llama-kv-cache.cpp). */
 const CELLS_MULTIPLE = 256;
 /**
- * A host process without its model: Node 24 with libllama loaded. Proportional set size less the
- * buffers that the library accounts for: 50 MB with a vocabulary of 512, 60 MB with 152,000.
+ * A host process without its model: Node 24 with libllama loaded, and beside it what the library and
+ * this program keep of each token of a vocabulary. Proportional set size less weights, cache and
+ * buffers, after requests (bench/bytes.ts): 59 MB with a vocabulary of 512, 67 MB with 49,152, 80 MB
+ * with 151,936.
  */
+const VOCABULARY_ENTRY_BYTES = 130;
 export const HOST_PROCESS_BYTES = 60e6;
 
 /** What the model needs. Throws `usage` for impossible numbers, `model_unsupported` for gaps. */
@@ -216,7 +221,9 @@ function computeItem(ask: MemoryAsk): MemoryItem {
   }
   const { geometry, parallel, stepTokens = UBATCH_TOKENS } = ask;
   const cells = cellsOf(ask);
-  const logits = geometry.isEncoder ? 0 : Math.max(OUTPUT_ROWS, parallel) * geometry.vocab * 4;
+  const ownRows = geometry.isEncoder ? stepTokens : Math.max(OUTPUT_ROWS, parallel);
+  const rows = ask.outputRows ?? ownRows;
+  const logits = rows * geometry.vocab * 4;
   const mask = stepTokens * cells * 2;
   const stream = stepTokens * geometry.width * 4;
   const heads = Math.max(0, ...geometry.layers.map((layer) => layer.heads));
@@ -226,7 +233,9 @@ function computeItem(ask: MemoryAsk): MemoryItem {
   return item('compute buffers', logits + mask + stream + scores, source);
 }
 
-function hostItem({ hostBytes }: MemoryAsk): MemoryItem {
-  const source = hostBytes === undefined ? 'estimate: Node and the library' : 'given';
-  return item('host process', hostBytes ?? HOST_PROCESS_BYTES, source, 'host');
+function hostItem({ hostBytes, geometry }: MemoryAsk): MemoryItem {
+  if (hostBytes !== undefined) return item('host process', hostBytes, 'given', 'host');
+  const estimate = HOST_PROCESS_BYTES + VOCABULARY_ENTRY_BYTES * geometry.vocab;
+  const source = `estimate: Node, the library, a vocabulary of ${geometry.vocab}`;
+  return item('host process', estimate, source, 'host');
 }

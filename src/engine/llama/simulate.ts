@@ -36,9 +36,10 @@ export function simulateAllocation(spec: HostSpec): SimulatedAllocation {
   params.load_mode = LOAD_MODE_NONE;
   const model = binding.modelLoad(engine.path, params);
   if (model === null) throw failed(library, 'the model could not be laid out');
-  const context = binding.contextNew(model, paramsOf(binding, model, { spec, engine }));
+  const context = binding.contextNew(model, paramsOf(binding, model, { spec, engine, gpu }));
   if (context === null) throw failed(library, 'the context could not be laid out');
-  return allocationOf(library, { model, context });
+  const allocation = allocationOf(library, { model, context });
+  return spec.role === 'generate' ? allocation : withOutputs(binding, { model, spec }, allocation);
 }
 
 const failed = ({ log }: NativeLibrary, otherwise: string): PlenumError =>
@@ -47,19 +48,36 @@ const failed = ({ log }: NativeLibrary, otherwise: string): PlenumError =>
 function paramsOf(
   binding: Binding,
   model: Pointer,
-  { spec, engine }: { spec: HostSpec; engine: LlamaSpec },
+  { spec, engine, gpu }: { spec: HostSpec; engine: LlamaSpec; gpu: boolean },
 ): ContextParams {
   const threads = engine.threads ?? defaultThreads();
   const { contextTokens, cells, parallel, prefixCache } = spec;
   const onProgress = (): void => undefined;
   if (spec.role === 'generate') {
     const options = { contextTokens, cells, parallel, prefixCache, onProgress };
-    return contextParams(binding, { spec: engine, options, threads });
+    return contextParams(binding, { spec: engine, options, threads, gpu });
   }
   const { batchTokensMax, batchInputsMax } = spec.encode;
   const { pooling } = kindOf(binding, model, engine.path);
   const options = { contextTokens, batchTokensMax, batchInputsMax, onProgress };
   return encoderParams(binding, { options, threads, pooling });
+}
+
+/**
+ * A context that gives vectors makes room for its rows only when it computes: for each token of a
+ * batch one row of the vocabulary and one of the width (llama_context::output_reserve), while the
+ * layout has a row for each sequence.
+ */
+function withOutputs(
+  binding: Binding,
+  { model, spec }: { model: Pointer; spec: HostSpec },
+  allocation: SimulatedAllocation,
+): SimulatedAllocation {
+  const { batchTokensMax, batchInputsMax } = spec.encode;
+  const rows = Math.max(spec.contextTokens, batchTokensMax) - batchInputsMax;
+  const width = binding.vocabSize(binding.modelVocab(model)) + binding.modelEmbedding(model);
+  const beyond = Math.max(0, rows) * width * Float32Array.BYTES_PER_ELEMENT;
+  return { ...allocation, computeBytes: allocation.computeBytes + beyond };
 }
 
 function allocationOf(
