@@ -4,6 +4,7 @@
  */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { StepShape } from '../scheduler/plan.ts';
 import { servedFixture } from './fixture.ts';
 import { type Run, type SimulationAsk, simulate } from './simulation.ts';
 import { loadResult, percentiles } from './statistics.ts';
@@ -153,6 +154,30 @@ describe('every run', () => {
         expect(finished + refused + expired + failed).toBe(measured);
       }),
       { numRuns: 40 },
+    );
+  });
+
+  it('is no slower on a machine that is faster in everything', () => {
+    const seeds = fc.integer({ min: 0, max: 1e6 });
+    const factors = fc.double({ min: 1.2, max: 4, noNaN: true });
+    fc.assert(
+      fc.property(seeds, factors, (seed, factor) => {
+        const { served, ...rest } = ask(seed, 15, { queueMax: 100, waitMsMax: 60_000 });
+        const { stepMs } = served;
+        const faster = { ...served, stepMs: (shape: StepShape) => stepMs(shape) / factor };
+        const wait = (machine: typeof served): number =>
+          loadResult(
+            simulate({
+              ...rest,
+              process: poisson(15),
+              requests: drawn({ promptTokens: 200, outputTokens: 20, spread: 0.7, seed }),
+              served: machine,
+            }),
+            null,
+          ).requestMs?.mean ?? 0;
+        expect(wait(faster)).toBeLessThan(wait(served));
+      }),
+      { numRuns: 15 },
     );
   });
 

@@ -1,17 +1,18 @@
 /** What `plenum plan` prints for people: verdict, memory, speed, cost, what to do instead. */
 import { formatBytes } from '../../base/units.ts';
-import type { Plan } from '../../planner/plan.ts';
+import type { Plan, PlannedSpeculation } from '../../planner/plan.ts';
 import type { MachineSetup } from '../../planner/setup.ts';
 import type { Speed } from '../../planner/speed.ts';
 import type { CliOutput } from '../context.ts';
 import { columns, figure, paragraph } from './columns.ts';
 import type { Asked } from './plan-asked.ts';
 import { bare, millisOf, percent, title, usd } from './plan-format.ts';
-import type { InsteadRow } from './plan-instead.ts';
 import { loadSection, loadSentence } from './plan-report-load.ts';
 import { costSection } from './plan-report-money.ts';
 import type { PlanRow } from './plan-row.ts';
 import { setupLabel, setupName } from './setups.ts';
+
+const INSET = { indent: 2 } as const;
 
 /** The answer in one sentence, and a second one where load was simulated. */
 export function verdictOf(
@@ -62,7 +63,7 @@ export function reportOne(row: PlanRow, asked: Asked, output: CliOutput): string
     speedSection(row, asked, output),
     loadSection(row, asked, output),
     costSection(row, asked, output),
-    insteadSection(row.instead, output),
+    insteadSection(row, output),
   ]
     .filter((text) => text !== '')
     .join('\n');
@@ -90,7 +91,8 @@ function memorySection(setup: MachineSetup, plan: Plan, output: CliOutput): stri
   return text.join('');
 }
 
-function speedSection({ plan, isEncoder }: PlanRow, { traffic }: Asked, output: CliOutput): string {
+function speedSection(row: PlanRow, { traffic }: Asked, output: CliOutput): string {
+  const { plan, isEncoder, speculation } = row;
   const { users, promptTokens, outputTokens, cachedTokens } = traffic;
   const crowd = users === 1 ? '1 user' : `${users} users`;
   const heading = `Speed for ${crowd}, ${promptTokens} tokens in, ${outputTokens} out`;
@@ -106,7 +108,13 @@ function speedSection({ plan, isEncoder }: PlanRow, { traffic }: Asked, output: 
           why ?? '',
         ]);
   });
-  return title(heading + note, output) + bare(rows, output);
+  const drafted = speculation === null ? '' : paragraph(draftText(speculation), output, INSET);
+  return title(heading + note, output) + bare(rows, output) + drafted;
+}
+
+function draftText({ draft, draftTokens, acceptance }: PlannedSpeculation): string {
+  const proposes = `${draft.description} proposes ${draftTokens} tokens at a time`;
+  return `with speculation: ${proposes}, each accepted in ${percent(acceptance)} of cases (assumed)`;
 }
 
 function decodeLine(speed: Speed): string[] {
@@ -141,8 +149,8 @@ function speedLines(speed: Speed, users: number, cached: number): string[][] {
   ];
 }
 
-function insteadSection(instead: readonly InsteadRow[], output: CliOutput): string {
-  if (instead.length === 0) return '';
+function insteadSection({ instead, isMet }: PlanRow, output: CliOutput): string {
+  if (instead.length === 0) return isMet ? '' : title('Instead', output) + nothingMeets(output);
   const rows = instead.map(({ kind, change, perUserTps }) => [
     kind,
     perUserTps === null ? '' : `${figure(perUserTps)} tok/s`,
@@ -150,6 +158,13 @@ function insteadSection(instead: readonly InsteadRow[], output: CliOutput): stri
   ]);
   const head = ['KIND', 'PER USER', 'INSTEAD'];
   return title('Instead', output) + columns(head, rows, output, { indent: 2 });
+}
+
+function nothingMeets(output: CliOutput): string {
+  const tried =
+    'fewer bits, a shorter context, a draft that speculates, a mixture of experts of its size, and ' +
+    'other machines with a known price';
+  return paragraph(`nothing in the catalogue meets it; tried: ${tried}`, output, { indent: 2 });
 }
 
 /** One line per machine, and a sentence that says which is best at what. */

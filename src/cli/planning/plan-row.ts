@@ -1,6 +1,6 @@
 /** The answer for one machine, as the report, the JSON and the page are made from it. */
 import type { MoneyAnswer, MoneyAsk } from '../../planner/money-offers.ts';
-import type { Plan } from '../../planner/plan.ts';
+import type { Plan, PlannedSpeculation } from '../../planner/plan.ts';
 import type { MachineSetup } from '../../planner/setup.ts';
 import type { LoadAnswer, LoadAsk } from '../../simulate/under-load.ts';
 import type { InsteadRow } from './plan-instead.ts';
@@ -17,6 +17,9 @@ export interface PlanRow {
   readonly loadMissing: string | null;
   readonly money: MoneyAnswer;
   readonly moneyAsk: MoneyAsk;
+  /** Whether it fits, and is as fast as was asked for. */
+  readonly isMet: boolean;
+  readonly speculation: PlannedSpeculation | null;
   readonly verdict: string;
   readonly instead: readonly InsteadRow[];
 }

@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { planJsonPage } from '../../../tools/plan-json-page.ts';
+import { encodeHeader } from '../../model/gguf-encode.ts';
+import { ggmlTypeByName } from '../../model/gguf-types.ts';
+import { parseSynthSpec, synthesize } from '../../model/synth.ts';
 import { fakeContext } from '../fixture.ts';
 import { runProgram } from '../program.ts';
 import { planSchema } from './plan-json.ts';
@@ -138,6 +141,12 @@ describe('plenum plan with speculation', () => {
     expect(never.speed.decodeTps).toBeLessThan(alone.speed.decodeTps);
   });
 
+  it('is named in the report', async () => {
+    const { out } = await plan('llama-3.3-70b', '--machine', 'rtx-4090', '--speculation', '0.7');
+    expect(out).toMatch(/with speculation: llama-3.2-1b Q8_0 proposes 4 tokens .* 70 % of/s);
+    expect(widest(out)).toBeLessThanOrEqual(80);
+  });
+
   it('refuses a draft with another vocabulary, and a model that none is known for', async () => {
     const other = await plan(...ON, '--speculation', '0.7,qwen3-0.6b');
     expect(other.err).toContain('qwen3-0.6b cannot draft: it knows 151936 tokens');
@@ -199,7 +208,70 @@ describe('plenum plan --json', () => {
   });
 });
 
+describe('what to do instead', () => {
+  it('is of every kind: bits, context, speculation, experts, another machine', async () => {
+    const kinds = async (...argv: readonly string[]): Promise<string[]> => {
+      const { instead } = await planned(...argv);
+      return instead.map(({ kind }) => kind);
+    };
+    const on = ['--machine', 'm4-max-40c:64'] as const;
+    const tight = await kinds('llama-3.3-70b@q6_k', '--context', '8192', ...on);
+    expect(tight).toEqual(expect.arrayContaining(['quantisation', 'experts', 'machine']));
+    expect(await kinds('llama-3.3-70b', '--context', '65536', ...on)).toContain('context');
+    const slow = ['llama-3.3-70b', '--machine', 'gb10-dgx-spark', '--target-tps', '9'] as const;
+    expect(await kinds(...slow)).toContain('speculation');
+  });
+
+  it('weighs a mix with the others in place', async () => {
+    const mix = ['llama-3.3-70b', 'qwen2.5-32b', '--machine', 'm4-max-40c:64'] as const;
+    const { fits, instead } = await planned(...mix);
+    expect(fits).toBe(false);
+    expect(instead.map(({ kind }) => kind)).toEqual(expect.arrayContaining(['experts', 'smaller']));
+    expect(instead.map(({ change }) => change)).toContain('without qwen2.5-32b');
+  });
+
+  it('says so when nothing meets the wish', async () => {
+    const { out } = await plan(...ON, '--target-tps', '100000');
+    expect(out).toMatch(/Instead\n {2}nothing in the catalogue meets it; tried: fewer bits/);
+  });
+
+  it('takes a target for requests into account', async () => {
+    const slow = ['llama-3.3-70b', '--machine', 'm4-max-40c:64', ...SHORT] as const;
+    const { instead } = await planned(...slow, '--slo', 'ttft=500ms', '--users', '1');
+    expect(instead.length).toBeGreaterThan(0);
+    expect(instead.map(({ kind }) => kind)).not.toContain('rate');
+  });
+});
+
 describe('plenum plan refuses', () => {
+  it('a model whose header lacks dimensions, with the list of them', async () => {
+    const architecture = { type: 'string', value: 'llama' } as const;
+    const metadata = new Map([['general.architecture', architecture]]);
+    const type = ggmlTypeByName('F32');
+    if (type === undefined) throw new Error('F32');
+    const tensors = [{ name: 'token_embd.weight', dims: [32, 10], type }];
+    const { header, fileBytes } = encodeHeader(metadata, tensors);
+    const file = Buffer.concat([header], fileBytes);
+    await writeFile(join(folder, 'bare.gguf'), file);
+    const { code, err } = await plan('./bare.gguf', '--machine', 'rtx-4090');
+    expect([code, err]).toEqual([1, expect.stringContaining('llama.block_count')]);
+    expect(err).toContain('llama.embedding_length');
+  });
+
+  it('load and speculation of a model that gives vectors, but not its page', async () => {
+    await synthesize(parseSynthSpec('tiny-bert'), join(folder, 'e.gguf'));
+    const on = ['./e.gguf', '--machine', 'm4-pro-20c', '--prompt-tokens', '100'] as const;
+    const loaded = await plan(...on, '--output-tokens', '1', '--rate', '1');
+    expect([loaded.code, loaded.err]).toEqual([2, expect.stringContaining('gives vectors')]);
+    const page = await plan(...on, '--output-tokens', '1', '--html', 'e.html');
+    expect([page.code, page.err]).toEqual([0, 'Wrote e.html\n']);
+  });
+
+  it('an unknown machine, with the nearest', async () => {
+    const { code, err } = await plan('llama-3.1-8b', '--machine', 'rtx-4900');
+    expect([code, err]).toEqual([2, expect.stringContaining('the nearest are rtx-4090')]);
+  });
+
   it.each([
     [['--slo', 'ttft=fast'], '--slo takes a target such as ttft=500ms,itl=60ms'],
     [['--slo', 'share=0.9'], '--slo takes a target'],

@@ -4,7 +4,7 @@ import { resolve } from 'node:path';
 import { PlenumError } from '../../base/errors.ts';
 import { loadCatalogue } from '../../model/catalogue-data.ts';
 import type { Catalogue } from '../../model/catalogue-types.ts';
-import { DRAFT_TOKENS, draftsFor } from '../../planner/advise.ts';
+import { DRAFT_TOKENS, draftsFor, meets } from '../../planner/advise.ts';
 import { geometryOfModel } from '../../planner/architecture.ts';
 import { moneyAnswer } from '../../planner/money-offers.ts';
 import { type PlanAsk, type PlannedSpeculation, planModels } from '../../planner/plan.ts';
@@ -14,7 +14,7 @@ import { underLoad } from '../../simulate/under-load.ts';
 import type { CliContext } from '../context.ts';
 import { modelHome } from '../storage/home.ts';
 import { type Asked, askedOf } from './plan-asked.ts';
-import { insteadOf } from './plan-instead.ts';
+import { insteadOf, wishedOf } from './plan-instead.ts';
 import { jsonOf } from './plan-json.ts';
 import { loadAsk } from './plan-load.ts';
 import { moneyAsk } from './plan-money.ts';
@@ -144,6 +144,8 @@ function rowOf(ask: RowAsk): PlanRow {
     setup,
     plan,
     isEncoder,
+    isMet: meets(wishedOf(asked), plan),
+    speculation: ask.speculation,
     load,
     loadAsk: simulated.ask,
     loadMissing: simulated.missing,
