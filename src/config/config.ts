@@ -101,7 +101,8 @@ export interface ModelConfig extends Behaviour, Keeping {
   readonly kvCells: number | null;
   readonly cacheType: 'f16' | 'q8_0';
   /** One cache whose cells prompts share, or one for each stream. */
-  readonly kvLayout: 'unified' | 'split';
+  readonly kvLayout: 'auto' | 'unified' | 'split';
+  readonly flashAttention: 'auto' | 'on' | 'off';
   /** null = chosen from the measured step time. */
   readonly stepTargetMs: number | null;
   readonly stepTokensMax: number;

@@ -188,6 +188,10 @@ function modelOf({ file, model, index }: ModelPlace, draft: Draft): ModelConfig 
     kvCells: auto(pick(['kv_cells'], model.kv_cells, [defaults.kv_cells, d.kv_cells])),
     cacheType: pick(['cache_type'], model.cache_type, [defaults.cache_type, d.cache_type]),
     kvLayout: pick(['kv_layout'], model.kv_layout, [defaults.kv_layout, d.kv_layout]),
+    flashAttention: pick(['flash_attention'], model.flash_attention, [
+      defaults.flash_attention,
+      d.flash_attention,
+    ]),
     stepTargetMs: auto(
       pick(['step_target_ms'], model.step_target_ms, [defaults.step_target_ms, d.step_target_ms]),
     ),

@@ -266,11 +266,20 @@ const modelSettings = {
     .meta({ description: 'Number format of the KV cache.' })
     .optional(),
   kv_layout: z
-    .enum(['unified', 'split'])
+    .enum(['auto', 'unified', 'split'])
     .meta({
       description:
         'unified: one KV cache in which prompts that begin alike share cells; split: one for each ' +
-        'stream, decoded faster when streams have nothing in common, and without prefix sharing.',
+        'stream, between which prefixes are copied; auto: split on processors that have cells for ' +
+        'every stream, unified otherwise.',
+    })
+    .optional(),
+  flash_attention: z
+    .enum(['auto', 'on', 'off'])
+    .meta({
+      description:
+        'Attention in one kernel. auto: off where plain matrix products decode faster (a split ' +
+        'f16 cache on a processor), on otherwise.',
     })
     .optional(),
   step_target_ms: z
@@ -353,7 +362,8 @@ export const MODEL_DEFAULTS = {
   parallel: 4,
   kv_cells: 'auto',
   cache_type: 'f16',
-  kv_layout: 'unified',
+  kv_layout: 'auto',
+  flash_attention: 'auto',
   step_target_ms: 'auto',
   step_tokens_max: 512,
   queue_max: 64,

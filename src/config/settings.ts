@@ -64,7 +64,12 @@ export const SETTINGS: readonly Setting[] = [
   model('kv_layout', 'text', [
     'PLENUM_KV_LAYOUT',
     '--kv-layout <layout>',
-    'unified (prompts share cells) or split (a cache per stream)',
+    'auto, unified (prompts share cells) or split (a cache per stream)',
+  ]),
+  model('flash_attention', 'text', [
+    'PLENUM_FLASH_ATTENTION',
+    '--flash-attention <mode>',
+    'auto, on or off',
   ]),
   model('step_target_ms', 'number', [
     'PLENUM_STEP_TARGET_MS',

@@ -40,6 +40,8 @@ const TEXTS = [
 export interface ContractSkips {
   /** Why prefixes cannot be shared on this engine. */
   readonly sharing?: string;
+  /** Why its cells cannot run out. */
+  readonly shortage?: string;
 }
 
 /** `open` makes a fresh engine with CONTRACT_OPTIONS and steps of at least 128 tokens. */
@@ -132,7 +134,7 @@ export function describeEngineContract(
       it.skipIf(skips.sharing !== undefined)(
         `prefix-shared as unshared${skips.sharing === undefined ? '' : ` (${skips.sharing})`}`,
         async () => {
-          expect(engine.facts.prefixSharing).toBe('any');
+          expect(engine.facts.prefixSharing).not.toBe('none');
           const alone = await expected(0);
           await driver.keep({ prompt: prompt(0), seq: engine.facts.seqsMax - 1, count: 8 });
           const from = engine.facts.seqsMax - 1;
@@ -145,7 +147,7 @@ export function describeEngineContract(
             }),
           );
           for (const run of shared) expectSame(run, alone);
-          const one = { prompt: prompt(0), seq: 3, count, share: { from, count: 1 } };
+          const one = { prompt: prompt(0), seq: 2, count, share: { from, count: 1 } };
           expectSame(await driver.alone(one), alone);
           await driver.release([from]);
           expectSame(await expected(0), alone);
@@ -304,7 +306,8 @@ export function describeEngineContract(
       });
     });
 
-    describe('cells', () => {
+    const shortage = skips.shortage === undefined ? '' : ` (${skips.shortage})`;
+    describe.skipIf(skips.shortage !== undefined)(`cells${shortage}`, () => {
       it('that do not suffice leave the cache as it was', async () => {
         const undisturbed = await driver.alone({ prompt: prompt(0), seq: 0, count: 10 });
         const key = driver.open(prompt(0));
@@ -340,7 +343,7 @@ export function describeEngineContract(
 
     it('states facts that fit together', () => {
       const { facts } = engine;
-      expect(facts.seqsMax).toBeGreaterThan(PARALLEL);
+      expect(facts.seqsMax).toBeGreaterThanOrEqual(PARALLEL);
       expect(facts.cells).toBeGreaterThanOrEqual(CELLS);
       expect(facts.contextTokens).toBe(CONTEXT_TOKENS);
       expect(facts.guess.fixedMs + facts.guess.perTokenMs).toBeGreaterThanOrEqual(0);

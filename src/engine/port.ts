@@ -24,10 +24,11 @@ export interface EngineFacts {
   readonly seqsMax: number;
   readonly stepTokensMax: number;
   /**
-   * `any`: a prefix of any length can be shared. `none`: a sequence is computed whole (recurrent
-   * and hybrid models keep a state, not cells; a windowed cache has dropped its early cells).
+   * `cells`: sequences share the cells of a prefix of any length. `copies`: every sequence has a
+   * buffer of its own, into which a prefix of another is copied. `none`: a sequence is computed
+   * whole (recurrent and hybrid models keep a state, not cells).
    */
-  readonly prefixSharing: 'any' | 'none';
+  readonly prefixSharing: 'cells' | 'copies' | 'none';
   readonly chatTemplate: string | null;
   readonly bosText: string;
   readonly eosText: string;

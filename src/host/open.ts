@@ -47,6 +47,7 @@ async function openGenerate(spec: HostSpec, options: OpenHostOptions): Promise<O
   // The simulated engine is as fast as it says, and its faults count its steps.
   if (spec.engine.kind === 'llama') await calibrate(engine, time, systemClock);
   const scheduler = new Scheduler({
+    layout: facts.prefixSharing === 'copies' ? 'slots' : 'shared',
     cells: facts.cells,
     contextTokens: Math.min(spec.contextTokens, facts.contextTokens),
     parallel: spec.parallel,
@@ -55,7 +56,7 @@ async function openGenerate(spec: HostSpec, options: OpenHostOptions): Promise<O
     queueMax: spec.queueMax,
     waitMsMax: spec.waitMsMax,
     stepTargetMs: spec.stepTargetMs,
-    prefixCache: spec.prefixCache && facts.prefixSharing === 'any',
+    prefixCache: spec.prefixCache && facts.prefixSharing !== 'none',
     time,
   });
   const host = new Host({

@@ -24,7 +24,35 @@ export interface AdmissionTerms {
   readonly running: readonly Sequence[];
 }
 
-export class CellLedger {
+/** What the scheduler needs of a ledger of cells: this one, or slots.ts for a split cache. */
+export interface CellBook {
+  /** Operations that the engine has not been given yet. */
+  readonly hasOps: boolean;
+  takeOps(): CacheOp[];
+  count(running: readonly Sequence[]): CellCount;
+  /** How much of a running sequence others can share already. */
+  publishedOf(s: Sequence): number;
+  /**
+   * Gives a waiting sequence an id and the cells of its cached prefix, if the rest of it would fit
+   * beside those that run; otherwise changes nothing and returns false.
+   */
+  admit(s: Sequence, terms: AdmissionTerms): boolean;
+  /** Private cells up to `to` become shareable. */
+  publish(s: Sequence, to: number): void;
+  /** The sequence runs no longer: what it computed stays as cache if `keep`, and its id goes. */
+  retire(s: Sequence, keep: boolean): void;
+  /**
+   * How many of `count` cells can be had beside `reserved` ones that the step under way has taken,
+   * evicting cached cells as needed.
+   */
+  makeRoom(count: number, reserved: number, list: readonly Sequence[]): number;
+  /** Drops all that is only cached; false when nothing was. */
+  evictAll(): boolean;
+  /** Throws AssertionError when the counts contradict each other. */
+  check(list: readonly Sequence[]): void;
+}
+
+export class CellLedger implements CellBook {
   readonly #cells: number;
   readonly #seqsMax: number;
   readonly #index = new PrefixIndex();
@@ -53,15 +81,10 @@ export class CellLedger {
     return { total: this.#cells, free, cached, held: this.#cells - free - cached };
   }
 
-  /** How much of a running sequence others can share already. */
   publishedOf(s: Sequence): number {
     return s.end === null ? 0 : endOf(s.end);
   }
 
-  /**
-   * Gives a waiting sequence an id and the cells of its cached prefix, if the rest of it would fit
-   * beside those that run; otherwise changes nothing and returns false.
-   */
   admit(s: Sequence, terms: AdmissionTerms): boolean {
     const limit = terms.shareable ? s.total - 1 : 0;
     const match = this.#index.match(s.tokens, limit);
@@ -78,13 +101,11 @@ export class CellLedger {
     return true;
   }
 
-  /** Private cells up to `to` become shareable. */
   publish(s: Sequence, to: number): void {
     const { seq, end } = running(s);
     s.end = this.#index.publish(seq, end, s.tokens, Math.min(s.computed, to));
   }
 
-  /** The sequence runs no longer: what it computed stays as cache if `keep`, and its id goes. */
   retire(s: Sequence, keep: boolean): void {
     if (keep) this.publish(s, s.computed);
     const { seq, end } = running(s);
@@ -96,17 +117,12 @@ export class CellLedger {
     s.computed = 0;
   }
 
-  /**
-   * How many of `count` cells can be had beside `reserved` ones that the step under way has taken,
-   * evicting cached cells as needed.
-   */
   makeRoom(count: number, reserved: number, list: readonly Sequence[]): number {
     const short = count + reserved - this.#free(list);
     if (short > 0) this.#evict(short);
     return Math.max(0, Math.min(count, this.#free(list) - reserved));
   }
 
-  /** Drops all that is only cached; false when nothing was. */
   evictAll(): boolean {
     const cached = this.#index.cachedCells;
     if (cached > 0) this.#evict(cached);

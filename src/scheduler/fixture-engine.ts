@@ -21,6 +21,8 @@ interface Cell {
 }
 
 export interface FixtureOptions {
+  /** With slots a share is a copy, and no sequence has more cells than its context. */
+  readonly layout?: 'shared' | 'slots';
   readonly cells: number;
   readonly contextTokens: number;
   readonly seqsMax: number;
@@ -171,6 +173,11 @@ export class FixtureEngine {
     assert(from !== to && target.length === 0, `fixture: share onto used sequence ${to}`);
     assert(count >= 1 && count <= source.length, `fixture: ${count} of ${source.length} cells`);
     for (const cell of source.slice(0, count)) {
+      if (this.#options.layout === 'slots') {
+        target.push({ token: cell.token, holders: new Set([to]) });
+        this.#distinct += 1;
+        continue;
+      }
       cell.holders.add(to);
       target.push(cell);
     }

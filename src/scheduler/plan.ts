@@ -14,7 +14,10 @@ export type RequestKey = number;
 
 /** Cache operations, applied in order before the slices are computed. */
 export type CacheOp =
-  /** `to` begins with the first `count` cells of `from`, without copying. */
+  /**
+   * `to`, which is empty, begins with the first `count` tokens of `from`: the same cells, or a copy
+   * of them where every sequence has a buffer of its own.
+   */
   | { readonly op: 'share'; readonly from: SeqId; readonly to: SeqId; readonly count: number }
   /** `seq` keeps its first `keep` cells; 0 releases it. */
   | { readonly op: 'truncate'; readonly seq: SeqId; readonly keep: number };

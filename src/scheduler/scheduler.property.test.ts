@@ -69,6 +69,7 @@ const history = fc
     fc.record({
       contextTokens: fc.constant(contextTokens),
       parallel: fc.constant(parallel),
+      layout: fc.constantFrom('shared', 'shared', 'slots'),
       moreCells: fc.oneof(fc.nat({ max: 8 }), fc.nat({ max: 2 * contextTokens })),
       lostCells: fc.oneof(fc.constant(0), fc.nat({ max: 20 })),
       moreSeqs: fc.nat({ max: 4 }),
@@ -109,8 +110,12 @@ class Replay {
     this.#history = h;
     this.drive = new Drive({
       ...h,
-      cells: h.contextTokens + h.moreCells + h.lostCells,
-      seqsMax: h.parallel + h.moreSeqs,
+      cells:
+        h.layout === 'slots'
+          ? h.contextTokens * h.parallel
+          : h.contextTokens + h.moreCells + h.lostCells,
+      seqsMax: h.parallel + (h.layout === 'slots' ? 0 : h.moreSeqs),
+      lostCells: h.layout === 'slots' ? 0 : h.lostCells,
       stepTokensMax: h.parallel + h.moreStepTokens,
       time: TIME[h.time](),
       vocabulary: VOCABULARY,

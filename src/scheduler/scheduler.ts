@@ -12,13 +12,20 @@
 import { assert, defined } from '../base/assert.ts';
 import type { Outcome } from '../wire/outcome.ts';
 import { CatchUpPace, planCatchUp } from './catch-up.ts';
-import { type CellCount, CellLedger } from './cells.ts';
+import { type CellBook, type CellCount, CellLedger } from './cells.ts';
 import { StepDraft } from './draft.ts';
 import type { RequestKey, Sample, StepPlan, StepResult, StepTimeModel } from './plan.ts';
 import { type SchedulerRequest, Sequence } from './sequence.ts';
+import { SlotLedger } from './slots.ts';
 import { WaitEstimator } from './wait.ts';
 
 export interface SchedulerOptions {
+  /**
+   * How the engine keeps KV cells: all in one buffer in which sequences share the cells of a common
+   * prefix, or a slot of `contextTokens` cells for each running sequence, between which a prefix is
+   * copied. Slots need cells for `parallel` whole contexts. Default: shared.
+   */
+  readonly layout?: 'shared' | 'slots';
   readonly cells: number;
   readonly contextTokens: number;
   /** Sequences that run at the same time. */
@@ -85,7 +92,7 @@ const LEADER_TOKENS_MIN = 32;
 
 export class Scheduler {
   readonly #options: SchedulerOptions;
-  readonly #ledger: CellLedger;
+  readonly #ledger: CellBook;
   readonly #wait: WaitEstimator;
   readonly #pace = new CatchUpPace();
   readonly #all = new Map<RequestKey, Sequence>();
@@ -109,7 +116,12 @@ export class Scheduler {
     assert(stepTokensMax >= parallel, `a step of ${stepTokensMax} tokens for ${parallel} streams`);
     this.#options = options;
     this.#runningMax = parallel;
-    this.#ledger = new CellLedger(cells, seqsMax);
+    const needed = contextTokens * parallel;
+    assert(options.layout !== 'slots' || cells >= needed, `${cells} cells for ${needed} in slots`);
+    this.#ledger =
+      options.layout === 'slots'
+        ? new SlotLedger(parallel, contextTokens)
+        : new CellLedger(cells, seqsMax);
     this.#wait = new WaitEstimator(options.time, parallel);
   }
 

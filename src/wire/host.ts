@@ -67,10 +67,12 @@ export type EngineSpec =
       readonly gpuLayers: number | null;
       readonly cacheType: 'f16' | 'q8_0';
       /**
-       * `unified` (if left out): one cache, prefixes shared without a copy. `split`: a cache per
-       * running sequence; nothing is shared, and no sequence's step passes over others' cells.
+       * `unified`: one cache, prefixes shared without a copy. `split`: a cache per running sequence;
+       * prefixes are copied, and no sequence's step passes over others' cells. Left out: `auto`.
        */
-      readonly kvLayout?: 'unified' | 'split';
+      readonly kvLayout?: 'auto' | 'unified' | 'split';
+      /** Left out: `auto`, by layout, cache type and device. */
+      readonly flashAttention?: 'auto' | 'on' | 'off';
       /** Most tokens in one step. */
       readonly stepTokensMax: number;
     }

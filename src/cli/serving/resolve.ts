@@ -109,6 +109,7 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<FoundM
     gpuLayers: model.gpuLayers,
     cacheType: model.cacheType,
     kvLayout: model.kvLayout,
+    flashAttention: model.flashAttention,
     stepTokensMax: model.stepTokensMax,
   };
   const served = {

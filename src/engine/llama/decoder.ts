@@ -33,15 +33,21 @@ export class Decoder {
   }
 
   apply(op: CacheOp): void {
-    const { memory, seqsMax, library } = this.#native;
+    const { memory, seqsMax, prefixSharing, library } = this.#native;
     const known = (seq: number): void => assert(seq >= 0 && seq < seqsMax, `sequence ${seq}`);
     if (op.op === 'share') {
       known(op.from);
       known(op.to);
-      assert(this.#native.sharesPrefixes, 'share with a model whose memory is not cells');
+      assert(prefixSharing !== 'none', 'share with a model whose memory is not cells');
       assert(this.lengthOf(op.to) === 0, `share onto sequence ${op.to}, which holds cells`);
       assert(op.count <= this.lengthOf(op.from), `share of ${op.count} cells of ${op.from}`);
-      library.binding.memoryShare(memory, op.from, op.to, 0, op.count);
+      if (prefixSharing === 'cells') {
+        library.binding.memoryShare(memory, op.from, op.to, 0, op.count);
+      } else {
+        // Between buffers the library copies whole ones only, when the next decode begins.
+        library.binding.memoryShare(memory, op.from, op.to, -1, -1);
+        this.#remove(op.to, op.count);
+      }
     } else {
       known(op.seq);
       this.#remove(op.seq, op.keep);
@@ -50,6 +56,8 @@ export class Decoder {
 
   /** Cells of a sequence: its last position + 1. */
   lengthOf(seq: number): number {
+    // The library ends the process when it is asked about a sequence that it does not have.
+    assert(seq >= 0 && seq < this.#native.seqsMax, `sequence ${seq} of ${this.#native.seqsMax}`);
     return this.#native.library.binding.memoryLast(this.#native.memory, seq) + 1;
   }
 

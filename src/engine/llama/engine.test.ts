@@ -10,6 +10,7 @@ import { CONTRACT_OPTIONS, describeEngineContract } from '../contract.ts';
 import { Driver } from '../contract-driver.ts';
 import type { Engine, EngineOptions } from '../port.ts';
 import { openLlamaEngine } from './engine.ts';
+import { cacheOf, type LlamaSpec } from './load.ts';
 import { probeDevices } from './native.ts';
 
 let dir: string;
@@ -29,11 +30,20 @@ const SPEC = {
 async function openTiny(
   options: EngineOptions = CONTRACT_OPTIONS,
   model = 'synthetic:tiny',
+  more: Partial<LlamaSpec> = {},
 ): Promise<Engine> {
-  return openLlamaEngine({ ...SPEC, path: await ensureSynthetic(model, dir) }, options);
+  return openLlamaEngine({ ...SPEC, ...more, path: await ensureSynthetic(model, dir) }, options);
 }
 
-describeEngineContract('llama', openTiny);
+const opening =
+  (more: Partial<LlamaSpec>) =>
+  (options: EngineOptions): Promise<Engine> =>
+    openTiny(options, 'synthetic:tiny', more);
+
+describeEngineContract('llama, one cache', opening({ kvLayout: 'unified' }));
+describeEngineContract('llama, a cache per sequence', opening({ kvLayout: 'split' }), {
+  shortage: 'each sequence has cells for its whole context',
+});
 
 describe('llama', () => {
   it('says what it is made of', async () => {
@@ -46,16 +56,36 @@ describe('llama', () => {
     await engine.shutdown();
   });
 
-  it('shares prefixes of a sliding-window model beyond its window', async () => {
-    const options = { ...CONTRACT_OPTIONS, contextTokens: 512 };
-    const engine = await openTiny(options, 'synthetic:tiny-swa');
-    const driver = new Driver(engine);
-    const prompt = Int32Array.from({ length: 200 }, (_, i) => (i * 7) % 256);
-    const alone = await driver.alone({ prompt, seq: 0, count: 8 });
-    await driver.keep({ prompt, seq: 5, count: 100 });
-    const share = { from: 5, count: 20 };
-    expect((await driver.alone({ prompt, seq: 1, count: 8, share })).tokens).toEqual(alone.tokens);
-    await engine.shutdown();
+  it.each(['unified', 'split'] as const)(
+    'shares prefixes of a sliding-window model beyond its window, %s',
+    async (kvLayout) => {
+      const options = { ...CONTRACT_OPTIONS, contextTokens: 512, cells: 2048 };
+      const engine = await openTiny(options, 'synthetic:tiny-swa', { kvLayout });
+      const driver = new Driver(engine);
+      const prompt = Int32Array.from({ length: 200 }, (_, i) => (i * 7) % 256);
+      const alone = await driver.alone({ prompt, seq: 0, count: 8 });
+      await driver.keep({ prompt, seq: 3, count: 100 });
+      const share = { from: 3, count: 20 };
+      const shared = await driver.alone({ prompt, seq: 1, count: 8, share });
+      expect(shared.tokens).toEqual(alone.tokens);
+      await engine.shutdown();
+    },
+  );
+
+  it('keeps the cache as the machine and the room for it suggest, unless it is told', () => {
+    const spec: LlamaSpec = { ...SPEC, gpuLayers: null, path: 'model.gguf' };
+    const of = (more: Partial<LlamaSpec>, gpu = false, cells = CONTRACT_OPTIONS.cells) =>
+      cacheOf({ spec: { ...spec, ...more }, options: { ...CONTRACT_OPTIONS, cells }, gpu });
+    expect(of({})).toEqual({ layout: 'split', flash: 'off' });
+    expect(of({}, true)).toEqual({ layout: 'unified', flash: 'auto' });
+    expect(of({ gpuLayers: 0 }, true)).toEqual({ layout: 'split', flash: 'off' });
+    expect(of({}, false, 1023)).toEqual({ layout: 'unified', flash: 'auto' });
+    expect(of({ cacheType: 'q8_0' })).toEqual({ layout: 'split', flash: 'auto' });
+    expect(of({ kvLayout: 'unified' })).toEqual({ layout: 'unified', flash: 'auto' });
+    expect(of({ kvLayout: 'split', flashAttention: 'on' })).toEqual({
+      layout: 'split',
+      flash: 'on',
+    });
   });
 
   it('scores a prompt that is longer than the rows of one decode', async () => {

@@ -26,7 +26,7 @@ export function engineFacts(loaded: Loaded, options: EngineOptions): EngineFacts
     cells: native.cells,
     seqsMax: native.seqsMax,
     stepTokensMax: native.stepTokensMax,
-    prefixSharing: native.sharesPrefixes ? 'any' : 'none',
+    prefixSharing: native.prefixSharing,
     chatTemplate: binding.modelTemplate(native.model, null),
     bosText: vocab.bosText,
     eosText: vocab.eosText,

@@ -33,7 +33,9 @@ export interface StepParts {
 }
 
 /** Rejects with PlenumError `engine_failed`, after which the context is not to be used. */
-export async function computeStep(plan: StepPlan, parts: StepParts): Promise<StepResult> {
+export async function computeStep(unordered: StepPlan, parts: StepParts): Promise<StepResult> {
+  // The library computes neighbouring sequences of a split cache together, in ascending order only.
+  const plan = { ...unordered, slices: unordered.slices.toSorted((a, b) => a.seq - b.seq) };
   for (const op of plan.ops) parts.decoder.apply(op);
   check(plan, parts);
   const begin = performance.now();

@@ -104,7 +104,7 @@ function simFacts(spec: SimSpec, options: EngineOptions, vocab: SimVocab): Engin
     cells: options.cells,
     seqsMax: Math.max(options.parallel, Math.min(wanted, SEQS_MAX)),
     stepTokensMax: spec.stepTokensMax,
-    prefixSharing: 'any',
+    prefixSharing: 'cells',
     chatTemplate: CHATML_TEMPLATE,
     bosText: vocab.controlText(CONTROL.bos),
     eosText: vocab.controlText(CONTROL.imEnd),
