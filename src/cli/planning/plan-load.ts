@@ -24,7 +24,7 @@ export function loadAsk(of: {
   if (load === null || wanted === undefined || first === undefined || isEncoder) {
     return { ask: null, missing: null };
   }
-  if (!plan.fits) return { ask: null, missing: 'what does not fit serves nobody' };
+  if (!plan.fits) return { ask: null, missing: 'it does not fit' };
   if (plan.speed.prefillTps === null) {
     return { ask: null, missing: 'no compute rate of this machine is known' };
   }

@@ -64,6 +64,7 @@ export function planPage(rows: readonly PlanRow[], asked: Asked, facts: PageFact
 ${rows.map(({ verdict }) => `<p class="lead">${escapeHtml(verdict)}</p>`).join('\n')}
 ${section('Machines', machineTable(rows))}
 ${asked.load === null ? '' : section(loadHeading(asked), loadTable(rows))}
+${notSimulated(rows)}
 <h2>Plots</h2><p class="quiet">${escapeHtml(note)}</p>
 <div class="plots">${plots.join('\n')}</div>
 ${section('Cost per million tokens', offersTable(rows))}
@@ -125,11 +126,11 @@ function loadHeading(asked: Asked): string {
 function loadTable(rows: readonly PlanRow[]): string {
   const head = ['machine', 'first token p50', 'p95', 'between tokens p50', 'p95', 'tok/s out'];
   const more = ['busy', 'meet the target', 'highest rate'];
-  const body = rows.map(({ setup, load, loadMissing }) => {
-    if (load === null) return [setupLabel(setup), loadMissing ?? '–', ...Array(7).fill('–')];
+  const body = rows.flatMap(({ setup, load }) => {
+    if (load === null) return [];
     const { result, highest } = load;
     const rate = highest?.ratePerSecond ?? null;
-    return [
+    const cells = [
       setupLabel(setup),
       millisOf(result.ttftMs?.p50),
       millisOf(result.ttftMs?.p95),
@@ -138,10 +139,22 @@ function loadTable(rows: readonly PlanRow[]): string {
       figure(result.outputTps),
       percent(result.utilisation),
       result.goodput === null ? '–' : percent(result.goodput.share),
-      highest === null ? '–' : rate === null ? 'none' : `${figure(rate)} requests/s`,
+      highest === null ? '–' : rate === null ? 'none' : `${figure(rate)} a second`,
     ];
+    return [cells];
   });
   return table([...head, ...more], body, [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+/** Machines that were to be simulated and were not, with the reason. */
+function notSimulated(rows: readonly PlanRow[]): string {
+  return rows
+    .filter(({ loadMissing }) => loadMissing !== null)
+    .map(({ setup, loadMissing }) => {
+      const why = `Not simulated: ${setupLabel(setup)}, ${loadMissing}.`;
+      return `<p class="quiet">${escapeHtml(why)}</p>`;
+    })
+    .join('\n');
 }
 
 function offersTable(rows: readonly PlanRow[]): string {

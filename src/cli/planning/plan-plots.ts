@@ -81,7 +81,7 @@ function roofline(plotted: readonly Plotted[], asked: Asked): Plot {
     });
     const roof = roofSeries(placement);
     return [
-      { name: `${name}: roof`, colour, line: true, points: roof },
+      { name, colour, line: true, points: roof },
       { name: 'batch 1, 4, 16, 64; prompt', colour, line: false, points },
     ];
   });
@@ -111,9 +111,9 @@ function batchCurve(plotted: readonly Plotted[], asked: Asked, first: Wanted | u
       (1e3 * users) / placedStep({ shape: decodeShape(users, depth), ...steps }).totalMs;
     const all = BATCHES.filter((users) => users <= most);
     return [
-      { name: `${name}: all users`, colour, line: true, points: all.map((n) => [n, tps(n)]) },
+      { name, colour, line: true, points: all.map((n) => [n, tps(n)]) },
       {
-        name: `${name}: one user`,
+        name: 'one user',
         colour,
         line: true,
         dashed: true,
@@ -122,7 +122,7 @@ function batchCurve(plotted: readonly Plotted[], asked: Asked, first: Wanted | u
     ];
   });
   return {
-    title: 'Decode speed by sequences at a time, as many as fit',
+    title: 'Decode speed by sequences at a time, as many as fit: all users, and one',
     x: { label: 'sequences at a time', log: true },
     y: { label: 'tokens per second', log: true },
     series,
@@ -150,12 +150,12 @@ function firstTokenAgainstLoad(plotted: readonly Plotted[]): Plot {
         return value > 0 ? [[ratePerSecond, value / 1e3]] : [];
       });
     return [
-      { name: `${name}: median`, colour, line: true, points: of('p50') },
-      { name: `${name}: 95 %`, colour, line: true, dashed: true, points: of('p95') },
+      { name, colour, line: true, points: of('p50') },
+      { name: '95 % of requests', colour, line: true, dashed: true, points: of('p95') },
     ];
   });
   return {
-    title: 'Time to first token against load, simulated',
+    title: 'Time to first token against load, simulated: the median, and 95 %',
     x: { label: 'requests per second', log: plotted.length > 1 },
     y: { label: 'seconds', log: true },
     series,
@@ -163,7 +163,9 @@ function firstTokenAgainstLoad(plotted: readonly Plotted[]): Plot {
 }
 
 function costAgainstUse({ name, row }: Plotted): Plot {
-  const curves = costCurves(row.moneyAsk, UTILISATIONS);
+  const known = costCurves(row.moneyAsk, UTILISATIONS);
+  // A hosted price alone does not change with use.
+  const curves = known.some(({ name: offer }) => !offer.startsWith('hosted')) ? known : [];
   return {
     title: `Cost against use: ${name}`,
     x: { label: 'share of the time in which it works, %', log: true },

@@ -171,22 +171,23 @@ function nothingMeets(output: CliOutput): string {
 export function reportMany(rows: readonly PlanRow[], asked: Asked, output: CliOutput): string {
   const isLoaded = asked.load !== null;
   const cells = rows.map((row) => machineCells(row, isLoaded));
-  const head = ['MACHINE', 'FITS', 'HAS', 'TOK/S', 'LIMIT', 'TTFT', '$/MTOK'];
-  const right = [2, 3, 4, 5, 6, ...(isLoaded ? [7] : [])];
-  const table = columns([...head, ...(isLoaded ? ['REQ/S'] : [])], cells, output, { right });
+  const fifth = isLoaded ? 'REQ/S' : 'LIMIT';
+  const head = ['MACHINE', 'FITS', 'HAS', 'TOK/S', fifth, 'TTFT', '$/MTOK'];
+  const table = columns(head, cells, output, { right: [2, 3, 4, 5, 6] });
   const [first] = rows;
   const names = first?.plan.models.map(({ model }) => model).join(', ') ?? '';
   const { users, promptTokens, outputTokens } = asked.traffic;
   const needed = formatBytes(first?.plan.memory.neededBytes ?? 0);
   const rate =
     asked.load?.target === null
-      ? ' REQ/S is what the machine can serve at most, about.'
-      : ' REQ/S is the highest simulated rate that meets the target.';
+      ? 'REQ/S is about what can be served at most'
+      : 'REQ/S is the highest simulated rate that meets the target';
+  const limit = 'LIMIT is the share of the physical limit';
   const legend =
     `${names}: ${needed} needed; ${users} at a time, ${promptTokens} tokens in, ` +
     `${outputTokens} out; ${percent(asked.utilisation)} utilised. ` +
-    'Tokens per second are a user’s, LIMIT is the share of the physical limit, $ are per million ' +
-    `output tokens of the owned machine.${isLoaded ? rate : ''}`;
+    `Tokens per second are a user’s, ${isLoaded ? rate : limit}, $ are per million output tokens ` +
+    'of the owned machine.';
   return `${paragraph(bestOf(rows), output)}\n${table}\n${paragraph(legend, output)}`;
 }
 
@@ -194,8 +195,7 @@ function machineCells({ setup, plan, load }: PlanRow, isLoaded: boolean): string
   const { speed, cost, memory } = plan;
   const has = formatBytes(memory.availableBytes).replace(' ', '');
   // How fast it would be if it fitted is no reason to choose a machine.
-  const none = ['-', '-', '-', '-', ...(isLoaded ? ['-'] : [])];
-  if (!plan.fits) return [setupName(setup), 'no', has, ...none];
+  if (!plan.fits) return [setupName(setup), 'no', has, '-', '-', '-', '-'];
   const { highest = null, capacityPerSecond } = load ?? {};
   const rate = highest === null ? capacityPerSecond : (highest.ratePerSecond ?? 0);
   return [
@@ -203,10 +203,9 @@ function machineCells({ setup, plan, load }: PlanRow, isLoaded: boolean): string
     'yes',
     has,
     `${figure(speed.perUserTps)}±${Math.ceil(speed.errorPct.decode)}%`,
-    percent(speed.ofLimit).replace(' ', ''),
+    isLoaded ? figure(rate) : percent(speed.ofLimit).replace(' ', ''),
     millisOf(speed.ttftMs).replace(' ', ''),
     usd(cost.usdPerMtokOut),
-    ...(isLoaded ? [figure(rate)] : []),
   ];
 }
 

@@ -80,8 +80,10 @@ describe('plenum plan under load', () => {
     expect((await planned(...ON)).load).toBeNull();
     const many = ['llama-3.1-8b', '--compare', 'rtx-4090,rtx-3090', '--users', '4', ...SHORT];
     expect((await planned(...many)).load).toBeNull();
-    const { out } = await plan(...many, '--rate', '1');
-    expect(out).toMatch(/REQ\/S$/m);
+    const wide = 'rtx-4090,2xrtx-pro-6000-blackwell,m1-8c:8';
+    const loaded = ['llama-3.1-8b', '--compare', wide, '--rate', '0.001', ...SHORT] as const;
+    const { out } = await plan(...loaded);
+    expect(out).toMatch(/REQ\/S +TTFT/);
     expect(widest(out)).toBeLessThanOrEqual(80);
   });
 
@@ -120,7 +122,7 @@ describe('plenum plan under load', () => {
 
   it('does not simulate what does not fit, or what it has no figures for', async () => {
     const big = await planned('llama-3.3-70b', '--machine', 'rtx-4090', '--rate', '1');
-    expect([big.load, big.loadMissing]).toEqual([null, 'what does not fit serves nobody']);
+    expect([big.load, big.loadMissing]).toEqual([null, 'it does not fit']);
   });
 
   it('says that fewer requests would do, where that is all that is wrong', async () => {
