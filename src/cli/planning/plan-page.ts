@@ -125,7 +125,7 @@ function loadHeading(asked: Asked): string {
 
 function loadTable(rows: readonly PlanRow[]): string {
   const head = ['machine', 'first token p50', 'p95', 'between tokens p50', 'p95', 'tok/s out'];
-  const more = ['busy', 'meet the target', 'highest rate'];
+  const more = ['busy', 'meet it', 'highest rate, 1/s'];
   const body = rows.flatMap(({ setup, load }) => {
     if (load === null) return [];
     const { result, highest } = load;
@@ -139,7 +139,7 @@ function loadTable(rows: readonly PlanRow[]): string {
       figure(result.outputTps),
       percent(result.utilisation),
       result.goodput === null ? '–' : percent(result.goodput.share),
-      highest === null ? '–' : rate === null ? 'none' : `${figure(rate)} a second`,
+      highest === null ? '–' : rate === null ? 'none' : figure(rate),
     ];
     return [cells];
   });
