@@ -49,7 +49,10 @@ export function ownAgainstHosted(
   return breakEven(owned, hostedPerRequest, { mix, speed });
 }
 
-/** From which volume on owning costs less than renting a machine of the same speed by the hour. */
+/**
+ * From which volume on owning costs less than renting a machine of the same speed, where it is
+ * rented for the hours in which it works and no others.
+ */
 export function ownAgainstRent(
   owned: Ownership,
   rental: Rental,
@@ -65,12 +68,27 @@ export function ownAgainstRent(
   return breakEven(owned, (perHour * seconds) / 3600, { mix, speed });
 }
 
+/**
+ * Whether owning costs less than renting the same machine all the time. A rented one's electricity
+ * is in its price, so that owning may pay at little use and not at much.
+ */
+export function ownAgainstLease(owned: Ownership, rental: Rental): BreakEven {
+  const { fixed, busyExtra } = hourlyCost(owned);
+  if (fixed === null || busyExtra === null) return unknownMachine();
+  const rent = amount(rental.usdPerHour, 'the rent per hour');
+  if (fixed >= rent) return never('the machine itself costs more by the hour than the rent');
+  const most = busyExtra === 0 ? 1 : (rent - fixed) / busyExtra;
+  const reason = most >= 1 ? 'at any use' : `up to ${(100 * most).toPrecision(3)} % of the time`;
+  return { utilisation: 0, requestsPerMonth: 0, mtokPerMonth: 0, reason };
+}
+
 const never = (reason: string): BreakEven => ({
   utilisation: null,
   requestsPerMonth: null,
   mtokPerMonth: null,
   reason,
 });
+const unknownMachine = (): BreakEven => never('the machine’s price or power is unknown');
 const unknownSpeed = (): BreakEven => never('the speed of prompts on this machine is not known');
 
 /** Fixed cost of a month = what each request saves × requests. */
@@ -82,7 +100,7 @@ function breakEven(
   const seconds = busySeconds(mix, speed);
   if (seconds === null) return unknownSpeed();
   const { fixed, busyExtra } = hourlyCost(owned);
-  if (fixed === null || busyExtra === null) return never('the machine’s price or power is unknown');
+  if (fixed === null || busyExtra === null) return unknownMachine();
   const saved = otherPerRequest - (busyExtra * seconds) / 3600;
   if (saved <= 0) return never('its electricity alone costs more than the other offer');
   const requests = (fixed * HOURS_PER_MONTH) / saved;

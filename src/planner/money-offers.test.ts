@@ -57,7 +57,7 @@ describe('the offers', () => {
   });
 
   it('are not made up where there is no price', () => {
-    const { offers, breakEven } = moneyAnswer(ask('rtx-4090', { modelId: null }));
+    const { offers, breakEven } = moneyAnswer(ask('rtx-3060', { modelId: null }));
     expect(offers.map(({ kind }) => kind)).toEqual(['own']);
     expect(breakEven).toEqual([]);
   });
@@ -79,15 +79,47 @@ describe('the offers', () => {
 describe('the comparison', () => {
   it('breaks even where the curves cross', () => {
     const hosted = { kind: 'hosted', usdPerMtokIn: 1, usdPerMtokOut: 2 } as const;
-    const [even] = moneyAnswer(ask('rtx-4090', { hosted })).breakEven;
+    const [even] = moneyAnswer(ask('rtx-3060', { hosted })).breakEven;
     const utilisation = even?.utilisation ?? Number.NaN;
-    const at = moneyAnswer(ask('rtx-4090', { hosted, utilisation }));
+    const at = moneyAnswer(ask('rtx-3060', { hosted, utilisation }));
     expect(offer(at, 'own').usdPerMtok).toBeCloseTo(offer(at, 'hosted').usdPerMtok ?? 0, 9);
-    const curves = costCurves(ask('rtx-4090', { hosted }), [0.1, 1]);
+    const curves = costCurves(ask('rtx-3060', { hosted }), [0.1, 1]);
     expect(curves.map(({ name, points }) => [name, points.length])).toEqual([
       ['own', 2],
       ['hosted', 2],
     ]);
+  });
+
+  it('tells rent that is paid all the time from rent for the hours of work', () => {
+    // $0.133 an hour for the machine and $0.006 for idling; $0.042 more while it works.
+    const evens = (rentUsdPerHour: number) => {
+      const answer = moneyAnswer(ask('rtx-3060', { rentUsdPerHour, modelId: null }));
+      return answer.breakEven.map(({ rented, utilisation, reason }) => {
+        return [rented, utilisation === null ? null : Number(utilisation.toFixed(2)), reason];
+      });
+    };
+    const [always, working] = evens(0.5);
+    expect(always).toEqual(['always', 0, 'at any use']);
+    expect(working?.slice(0, 2)).toEqual(['while it works', 0.3]);
+    expect(evens(0.15)[0]?.[2]).toMatch(/^up to \d+\.\d % of the time$/);
+    expect(evens(0.1)[0]).toEqual(['always', null, expect.stringContaining('costs more')]);
+  });
+
+  it('is cheaper at a utilisation exactly where the break-even says so', () => {
+    const rents = fc.double({ min: 0.05, max: 1, noNaN: true });
+    const uses = fc.double({ min: 0.02, max: 1, noNaN: true });
+    fc.assert(
+      fc.property(rents, uses, (rentUsdPerHour, utilisation) => {
+        const terms = { rentUsdPerHour, utilisation, modelId: null };
+        const answer = moneyAnswer(ask('rtx-3060', terms));
+        const own = offer(answer, 'own').usdPerMtok ?? 0;
+        const rent = offer(answer, 'rent').usdPerMtok ?? 0;
+        const { utilisation: from, reason } = answer.breakEven[0] ?? {};
+        const most = Number(/up to ([\d.]+) %/.exec(reason ?? '')?.[1] ?? 100) / 100;
+        fc.pre(Math.abs(utilisation - most) > 0.01);
+        expect(own < rent).toBe(from === 0 && utilisation < most + 0.005);
+      }),
+    );
   });
 
   it('puts what moves the owned cost most first, and says both directions', () => {

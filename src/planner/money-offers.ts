@@ -20,6 +20,7 @@ import {
   type Influence,
   type Mix,
   ownAgainstHosted,
+  ownAgainstLease,
   ownAgainstRent,
   sensitivity,
 } from './money-compare.ts';
@@ -49,10 +50,17 @@ export interface Assumption extends Provenance {
   readonly unit: string;
 }
 
+export interface NamedBreakEven extends BreakEven {
+  /** Name of the offer. */
+  readonly against: string;
+  /** Of rent: all the time, as the offers have it, or only for the hours in which it works. */
+  readonly rented: 'always' | 'while it works' | null;
+}
+
 export interface MoneyAnswer {
   readonly offers: readonly Offer[];
   /** Of owning, against each other offer. */
-  readonly breakEven: readonly (BreakEven & { readonly against: string })[];
+  readonly breakEven: readonly NamedBreakEven[];
   /** Of the owned machine's $ per million output tokens, the strongest input first. */
   readonly sensitivity: readonly Influence[];
   readonly assumptions: readonly Assumption[];
@@ -93,11 +101,17 @@ export function moneyAnswer(ask: MoneyAsk): MoneyAnswer {
       ...hosted.map((one) => hostedOffer(ask, one)),
     ],
     breakEven: [
-      ...rents.map(({ name, rental }) => {
-        return { against: name, ...ownAgainstRent(ownership, rental, { mix, speed }) };
-      }),
+      ...rents.flatMap(({ name, rental }) => [
+        { against: name, rented: 'always', ...ownAgainstLease(ownership, rental) } as const,
+        {
+          against: name,
+          rented: 'while it works',
+          ...ownAgainstRent(ownership, rental, { mix, speed }),
+        } as const,
+      ]),
       ...hosted.map(({ name, hosted: price }) => {
-        return { against: name, ...ownAgainstHosted(ownership, price, { mix, speed }) };
+        const even = ownAgainstHosted(ownership, price, { mix, speed });
+        return { against: name, rented: null, ...even };
       }),
     ],
     sensitivity: influences(ask),

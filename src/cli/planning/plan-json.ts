@@ -135,7 +135,11 @@ const money = z.strictObject({
   breakEven: z
     .array(
       z.strictObject({
-        against: z.string(),
+        against: z.string().describe('Name of the offer'),
+        rented: z
+          .enum(['always', 'while it works'])
+          .nullable()
+          .describe('Of rent: all the time, as in offers, or only for the hours of work'),
         utilisation: orNull('From which use on owning is cheaper; null for never'),
         requestsPerMonth: z.number().nullable(),
         mtokPerMonth: orNull('Million tokens, input and output'),

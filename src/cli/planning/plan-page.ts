@@ -4,9 +4,10 @@
  */
 import { formatBytes } from '../../base/units.ts';
 import type { Catalogue } from '../../model/catalogue-types.ts';
+import type { NamedBreakEven } from '../../planner/money-offers.ts';
 import { figure } from './columns.ts';
 import type { Asked } from './plan-asked.ts';
-import { millisOf, percent, usd } from './plan-format.ts';
+import { evenText, millisOf, percent, usd } from './plan-format.ts';
 import { MACHINES_PLOTTED, planPlots } from './plan-plots.ts';
 import { targetText, trafficText } from './plan-report-load.ts';
 import type { PlanRow } from './plan-row.ts';
@@ -162,24 +163,20 @@ function offersTable(rows: readonly PlanRow[]): string {
   const body = rows.flatMap(({ setup, plan, money }) =>
     plan.fits
       ? money.offers.map((offer) => {
-          const even = money.breakEven.find(({ against }) => against === offer.name);
+          const evens = money.breakEven.filter(({ against }) => against === offer.name);
+          const even = evens.map(evenCell).join('; ');
           const { usdPerMtokOut, usdPerMtokIn, usdPerMtok, source, asOf } = offer;
           const prices = [usd(usdPerMtokOut), usd(usdPerMtokIn), usd(usdPerMtok)];
           const where = asOf === null ? source : `${source}, ${asOf}`;
-          return [setupLabel(setup), offer.name, ...prices, evenText(even), where];
+          return [setupLabel(setup), offer.name, ...prices, even, where];
         })
       : [],
   );
   return table(head, body, [2, 3, 4]);
 }
 
-function evenText(even: PlanRow['money']['breakEven'][number] | undefined): string {
-  if (even === undefined) return '';
-  const { mtokPerMonth, reason } = even;
-  return mtokPerMonth === null
-    ? `never: ${reason}`
-    : `${reason}: ${figure(mtokPerMonth)} million tokens a month`;
-}
+const evenCell = (even: NamedBreakEven): string =>
+  even.rented === null ? evenText(even) : `rented ${even.rented}: ${evenText(even)}`;
 
 function memoryTable(rows: readonly PlanRow[]): string {
   const items = rows[0]?.plan.memory.items ?? [];

@@ -4,7 +4,7 @@ import type { Assumption, MoneyAnswer, Offer } from '../../planner/money-offers.
 import type { CliOutput } from '../context.ts';
 import { columns, figure, paragraph } from './columns.ts';
 import type { Asked } from './plan-asked.ts';
-import { bare, percent, title, usd } from './plan-format.ts';
+import { againstText, bare, evenText, percent, title, usd } from './plan-format.ts';
 import type { PlanRow } from './plan-row.ts';
 
 const inset = { indent: 2 } as const;
@@ -49,12 +49,7 @@ function offerNote({ usdPerHour, source, asOf }: Offer): string {
 
 function breakEvenText({ breakEven }: MoneyAnswer, output: CliOutput): string {
   if (breakEven.length === 0) return '';
-  const rows = breakEven.map(({ against, mtokPerMonth, reason }) => [
-    `own beats ${against}`,
-    mtokPerMonth === null
-      ? `never: ${reason}`
-      : `${reason}: ${figure(mtokPerMonth)} million tokens a month`,
-  ]);
+  const rows = breakEven.map((even) => [`own beats ${againstText(even)}`, evenText(even)]);
   return bare(rows, output);
 }
 

@@ -169,7 +169,11 @@ describe('the money of a plan', () => {
     ]);
     expect(money.offers.map(({ name }) => name)).toEqual(['own', 'rent', 'hosted']);
     expect(money.offers[0]?.usdPerMtokOut).toBe(cost.usdPerMtokOut);
-    expect(money.breakEven.map(({ against }) => against)).toEqual(['rent', 'hosted']);
+    expect(money.breakEven.map(({ against, rented }) => [against, rented])).toEqual([
+      ['rent', 'always'],
+      ['rent', 'while it works'],
+      ['hosted', null],
+    ]);
   });
 
   it('gives every figure a source', async () => {
