@@ -129,8 +129,7 @@ export class Keeper {
     }
     kept.waiting += 1;
     try {
-      await this.#arrive(kept, patience);
-      return this.#lease(id);
+      return await this.#arrive(kept, patience, () => this.#lease(id));
     } finally {
       kept.waiting -= 1;
     }
@@ -142,7 +141,8 @@ export class Keeper {
     // What cannot be repaired by trying again is tried again for an operator.
     kept.forgive();
     const untilMs = this.#now() + LOAD_MS_MAX;
-    await this.#arrive(kept, { untilMs, limitMs: LOAD_MS_MAX, isDeadline: false, signal });
+    const patience = { untilMs, limitMs: LOAD_MS_MAX, isDeadline: false, signal };
+    await this.#arrive(kept, patience, () => undefined);
   }
 
   /**
@@ -224,14 +224,18 @@ export class Keeper {
     await Promise.all([...this.#kept.values()].map((kept) => kept.end(limitMs)));
   }
 
-  async #arrive(kept: KeptHost, patience: Patience): Promise<void> {
+  /**
+   * What `there` returns as soon as the model is resident and its host answers. It is called in the
+   * turn in which that was seen: a turn later the model may be leaving.
+   */
+  async #arrive<T>(kept: KeptHost, patience: Patience, there: () => T): Promise<T> {
     const { id } = kept.model;
     for (;;) {
       if (this.#draining) throw drainingError();
       kept.requireHope(NEAR_RESTART_MS);
       const { wish, actions } = this.#residency.want(id, this.#now());
       this.#perform(actions);
-      if (wish.kind === 'resident') return;
+      if (wish.kind === 'resident' && kept.host.state === 'ready') return there();
       if (wish.kind === 'paused') {
         const message = `model ${id} is not loaded: ${wish.reason}`;
         throw new PlenumError('memory_pressure', message, { retryAfterMs: RETRY_PRESSURE_MS });

@@ -31,6 +31,8 @@ export class KeptHost {
   readonly #around: Surroundings;
   readonly #rate = new TokenRate();
   #meter: HostMeter | null = null;
+  /** Whose bytes the meter counts. */
+  #followed: number | null = null;
   #wasWarned = false;
   #loads = 0;
 
@@ -120,6 +122,8 @@ export class KeptHost {
 
   #follow(): void {
     const { pid } = this.host;
+    if (this.#meter !== null && pid === this.#followed) return;
+    this.#followed = pid;
     this.#meter = pid === null ? null : new HostMeter(this.#around.footprintOf(pid));
   }
 
