@@ -50,19 +50,40 @@ export function columns(
   return `${[...heading, ...body].join('\n')}\n`;
 }
 
-/** `text` in lines of at most `width` signs where its words allow it. */
+/**
+ * `text` in lines of at most `width` signs. A longer word, as an address is, is broken behind its
+ * slashes and colons where it has some.
+ */
 export function wrapped(text: string, width: number): string[] {
   const lines: string[] = [];
   let current = '';
   for (const word of text.split(' ')) {
     const longer = current === '' ? word : `${current} ${word}`;
-    if (longer.length <= width || current === '') current = longer;
-    else {
-      lines.push(current);
-      current = word;
+    if (longer.length <= width) {
+      current = longer;
+      continue;
     }
+    if (current !== '') lines.push(current);
+    const [last = '', ...before] = broken(word, width).reverse();
+    lines.push(...before.reverse());
+    current = last;
   }
   return [...lines, current];
+}
+
+/** The parts of a word, each as long as fits the width. */
+function broken(word: string, width: number): string[] {
+  if (word.length <= width) return [word];
+  const parts: string[] = [];
+  let current = '';
+  for (const piece of word.split(/(?<=[/:@])/)) {
+    if (current !== '' && (current + piece).length > width) {
+      parts.push(current);
+      current = '';
+    }
+    current += piece;
+  }
+  return [...parts, current];
 }
 
 /** A paragraph for the terminal, its first line and the others indented by so many spaces. */

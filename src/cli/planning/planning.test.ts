@@ -320,6 +320,13 @@ describe('the catalogue', () => {
     expect(widest(out)).toBeLessThanOrEqual(80);
   });
 
+  it('breaks long sources, so that every model is shown in 80 columns', async () => {
+    for (const { id } of loadCatalogue().models) {
+      const { out } = await plenum('catalog', id);
+      expect(widest(out), id).toBeLessThanOrEqual(80);
+    }
+  });
+
   it('names the nearest machine or model where nothing matches', async () => {
     const machine = await plenum('machines', 'rtx-490');
     expect([machine.code, machine.err]).toEqual([2, expect.stringContaining('rtx-4090')]);
