@@ -34,6 +34,8 @@ export interface Asked {
   /** Longest request that the traffic is likely to have. */
   readonly longestTokens: number;
   readonly contextTokens: number | undefined;
+  /** Memory beside the cards, in GiB, for layers that they do not hold. */
+  readonly systemGib: number | undefined;
   readonly utilisation: number;
   /** Tokens per second that a user should get; null when it only has to fit. */
   readonly targetTps: number | null;
@@ -74,6 +76,7 @@ export async function askedOf(options: PlanOptions, context: CliContext): Promis
     traffic: { users, promptTokens, outputTokens, cachedTokens },
     longestTokens: trace === null ? drawn : longestOf(trace),
     contextTokens: plain.contextTokens,
+    systemGib: plain.systemGib,
     utilisation: plain.utilisation,
     targetTps: plain.targetTps,
     load: isSimulated ? { trace, ratePerSecond, spread, target, seed, isLoaded } : null,

@@ -25,6 +25,9 @@ export function loadAsk(of: {
     return { ask: null, missing: null };
   }
   if (!plan.fits) return { ask: null, missing: 'it does not fit' };
+  if (plan.isOffloaded) {
+    return { ask: null, missing: 'steps of layers in system memory are not simulated' };
+  }
   if (plan.speed.prefillTps === null) {
     return { ask: null, missing: 'no compute rate of this machine is known' };
   }

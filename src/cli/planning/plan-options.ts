@@ -7,6 +7,7 @@ import { numberFlag, wholeFlag } from './numbers.ts';
 export interface PlanOptions {
   readonly machine?: string;
   readonly compare?: string;
+  readonly systemMemory?: string;
   readonly users?: string;
   readonly promptTokens?: string;
   readonly outputTokens?: string;
@@ -139,6 +140,7 @@ export function plainWishes(options: PlanOptions) {
     utilisation: numberFlag('--utilization', options.utilization, share) ?? UTILISATION_DEFAULT,
     targetTps: numberFlag('--target-tps', options.targetTps, positive) ?? null,
     contextTokens: wholeFlag('--context', options.context),
+    systemGib: numberFlag('--system-memory', options.systemMemory, { ...positive, most: 1e5 }),
     users: wholeFlag('--users', options.users),
     promptTokens: wholeFlag('--prompt-tokens', options.promptTokens),
     outputTokens: wholeFlag('--output-tokens', options.outputTokens),

@@ -31,6 +31,7 @@ export function verdictOf(
   }
   if (row.isEncoder) return `${what} fits ${label}: ${readingOf(plan)}.`;
   const { users } = asked.traffic;
+  const where = plan.isOffloaded ? ' and its system memory' : '';
   const each = `${figure(speed.perUserTps)} tokens per second`;
   const gets = users === 1 ? `one user gets ${each}` : `each of ${users} users gets ${each}`;
   const missed =
@@ -42,7 +43,7 @@ export function verdictOf(
       ? 'at a cost that is unknown'
       : `at ${usd(cost.usdPerMtokOut)} per million output tokens`;
   const under = row.load === null ? '' : ` ${loadSentence(row.load, asked)}`;
-  return `${what} fits ${label}: ${gets}${missed}, ${price}.${under}`;
+  return `${what} fits ${label}${where}: ${gets}${missed}, ${price}.${under}`;
 }
 
 function readingOf({ speed, cost }: Plan): string {

@@ -131,6 +131,21 @@ describe('plenum plan under load', () => {
   });
 });
 
+describe('plenum plan with system memory', () => {
+  it('lays the layers there that the cards do not hold, at its speed', async () => {
+    const one = ['llama-3.3-70b', '--machine', 'rtx-4090'] as const;
+    expect((await planned(...one)).fits).toBe(false);
+    const flags = ['--system-memory', '128', '--rate', '1', '--users', '1'] as const;
+    const beside = await planned(...one, ...flags);
+    expect([beside.fits, beside.isOffloaded, beside.speed.binding]).toEqual([true, true, 'memory']);
+    // 3.1 tokens per second were measured on such a machine.
+    expect(beside.speed.decodeTps).toBeGreaterThan(2);
+    expect(beside.speed.decodeTps).toBeLessThan(4.5);
+    expect(beside.loadMissing).toContain('are not simulated');
+    expect((await planned(...ON, '--system-memory', '128')).isOffloaded).toBe(false);
+  });
+});
+
 describe('plenum plan with speculation', () => {
   it('counts the bytes of the draft, and is faster where it is accepted', async () => {
     const one = ['llama-3.3-70b', '--machine', 'm3-ultra-80c'] as const;

@@ -32,7 +32,8 @@ export async function planFor(
 ): Promise<void> {
   const asked = await askedOf(options, context);
   const catalogue = loadCatalogue();
-  const setups = await setupsOf(options, catalogue, context);
+  const named = await setupsOf(options, catalogue, context);
+  const setups = named.map((setup) => withSystem(setup, asked.systemGib, catalogue));
   const models = await nameModels(references, { catalogue, quant: options.quant }, context);
   const speculation = await speculationOf(options, { catalogue, first: models[0] }, context);
   const wanted = wantedFor(models, asked);
@@ -92,6 +93,22 @@ async function setupsOf(
   // Loaded when it is asked for: it brings much along.
   const { machineHere } = await import('./here.ts');
   return [await machineHere(catalogue, modelHome(context))];
+}
+
+/** Cards with the memory of their host, as fast as the catalogue has it for two channels of DDR5. */
+function withSystem(
+  setup: MachineSetup,
+  memoryGib: number | undefined,
+  { prices }: Catalogue,
+): MachineSetup {
+  if (memoryGib === undefined || setup.machine.kind !== 'discrete') return setup;
+  const price = prices.find(
+    ({ kind, figure }) => kind === 'system-memory' && figure === 'bandwidth',
+  );
+  if (price === undefined) {
+    throw new PlenumError('file_corrupt', 'catalogue: no bandwidth of system memory');
+  }
+  return { ...setup, system: { memoryGib, bandwidthBytesPerSecond: price.value * 1e9 } };
 }
 
 /** The draft named, or the smallest of the catalogue that has the first model's vocabulary. */
