@@ -1,20 +1,22 @@
 /**
  * How well a measured machine predicts models that it was not measured with: a small dense one, a
  * larger dense one and a mixture of experts, all synthetic, with 1, 4 and 8 sequences, decoding and
- * reading prompts. It takes the stored profile of so many threads; --measure writes it anew first.
+ * reading prompts. The mix of `plenum measure` and the three take turns, so that the machine is the
+ * same for both; the fit sees the mix alone. With --stored the profile that is stored predicts.
  * Exit code 1 when a prediction misses by more than --within percent.
  */
-import { spawnSync } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { measureBandwidth } from '../src/cli/measure/bandwidth.ts';
 import { ENGINE_HERE, identityHere } from '../src/cli/measure/identity.ts';
 import {
   type MeasuredModel,
   measureSteps,
+  profileOf,
   type Series,
   shapeOf,
 } from '../src/cli/measure/machine.ts';
 import type { StepPoint } from '../src/cli/measure/messages.ts';
+import { type MixEntry, STANDARD_MIX } from '../src/cli/measure/mix.ts';
 import { openModel } from '../src/cli/measure/run.ts';
 import { median, spreadPct } from '../src/cli/measure/samples.ts';
 import { findProfile } from '../src/cli/measure/store.ts';
@@ -31,7 +33,7 @@ import { machine, markdownTable, progress, wholeNumber } from './lib/options.ts'
 const MODELS = 'smollm2-360m@q8_0,llama-3.2-1b@q4_k_m,probe-moe-wide@q4_0';
 const HELP = `node bench/prediction.ts: predicted against measured, of models that were not measured
 
-  --measure             measure the machine first (plenum measure); otherwise the stored profile
+  --stored              predict by the stored profile instead of measuring the mix beside them
   --models A,B,C        synthetic models (default: ${MODELS})
   --threads N           engine threads (default 1)
   --rounds N            times that each model has its turn (default 3)
@@ -40,7 +42,7 @@ const HELP = `node bench/prediction.ts: predicted against measured, of models th
 
 const { values: flags } = parseArgs({
   options: {
-    measure: { type: 'boolean', default: false },
+    stored: { type: 'boolean', default: false },
     models: {
       type: 'string',
       default: MODELS,
@@ -58,9 +60,9 @@ const point = (sequences: number, tokensEach: number, depth: number): StepPoint 
   depth,
   outputs: sequences,
 });
-/** Decode of 1, 4 and 8 streams, 32 deep; a prompt of 128 tokens alone, and as much of 4 and 8. */
+/** Decode of 1, 4 and 8 streams, 16 deep; a prompt of 128 tokens alone, and as much of 4 and 8. */
 const POINTS = [
-  ...[1, 4, 8].map((sequences) => point(sequences, 1, 32)),
+  ...[1, 4, 8].map((sequences) => point(sequences, 1, 16)),
   ...[1, 4, 8].map((sequences) => point(sequences, 128 / sequences, 0)),
 ];
 
@@ -72,39 +74,47 @@ async function main(): Promise<void> {
   if (flags.help) return void process.stdout.write(HELP);
   const threads = wholeNumber(flags.threads, '--threads');
   const rounds = wholeNumber(flags.rounds, '--rounds');
-  if (flags.measure) measureFirst(threads);
-  const profile = await storedProfile(threads);
-  const subjects: Subject[] = [];
+  const stored = flags.stored ? await storedProfile(threads) : null;
+  const bandwidth = await measureBandwidth(threads);
+  const opened: Subject[] = [];
   try {
-    for (const spec of flags.models.split(',')) subjects.push(await subject(spec, threads));
-    const series = await measureSteps(subjects, { rounds, repeats: 1 }, ({ round, model }) =>
+    const specs = flags.models.split(',');
+    const mix = stored === null ? STANDARD_MIX : [];
+    const all = [...mix, ...specs.map((spec) => ({ spec, points: POINTS }))];
+    for (const one of all) opened.push(await subject(one, threads));
+    const series = await measureSteps(opened, { rounds, repeats: 1 }, ({ round, model }) =>
       progress(`round ${round + 1} of ${rounds}: ${model}`),
     );
-    report(profile, subjects, series);
+    const isNew = ({ model }: Series): boolean => specs.includes(model);
+    const facts = opened[0]?.meter.facts ?? { engine: '', device: '' };
+    const profile =
+      stored ??
+      profileOf({
+        machine: await identityHere(),
+        threads,
+        measuredAt: new Date(),
+        bandwidth,
+        facts,
+        series: series.filter((one) => !isNew(one)),
+      });
+    report(profile, opened, series.filter(isNew));
   } finally {
-    await Promise.all(subjects.map(({ meter }) => meter.close()));
+    await Promise.all(opened.map(({ meter }) => meter.close()));
   }
-}
-
-function measureFirst(threads: number): void {
-  const cli = fileURLToPath(new URL('../src/cli/main.ts', import.meta.url));
-  const args = [cli, 'measure', '--threads', String(threads)];
-  const { status } = spawnSync(process.execPath, args, { stdio: 'inherit' });
-  if (status !== 0) throw new Error(`plenum measure ended with ${status}`);
 }
 
 async function storedProfile(threads: number): Promise<MachineProfile> {
   const home = plenumHome(process.env);
   const found = await findProfile({ home, here: identityHere, engine: ENGINE_HERE, threads });
   if (found.kind === 'found') return found.profile;
-  throw new Error(`${found.why}; run with --measure`);
+  throw new Error(`${found.why}; plenum measure --threads ${threads} writes one`);
 }
 
-async function subject(spec: string, threads: number): Promise<Subject> {
+async function subject({ spec, points }: MixEntry, threads: number): Promise<Subject> {
   const path = await ensureSynthetic(spec, syntheticFolder(plenumHome(process.env)));
   const geometry = geometryOf(await inspectGguf(path));
   const { signal } = new AbortController();
-  const wanted = { name: spec, path, geometry, points: POINTS };
+  const wanted = { name: spec, path, geometry, points };
   return { ...(await openModel(wanted, { threads, signal, say: progress })), geometry };
 }
 
@@ -136,6 +146,14 @@ function report(
   const measuredWith = [...new Set(profile.steps.map(({ model }) => model))].join(', ');
   const mean = errors.reduce((sum, error) => sum + Math.abs(error), 0) / errors.length;
   const worst = Math.max(...errors.map(Math.abs));
+  const { decode, prefill } = profile.errorPct;
+  progress(
+    `the fit of the mix itself: ${decode.toFixed(1)} % decode, ${prefill.toFixed(1)} % prefill`,
+  );
+  for (const { model, sequences, tokensEach, depth, measuredMs, predictedMs } of profile.steps) {
+    const at = `${sequences} × ${tokensEach}, ${depth} deep`;
+    progress(`  ${model} ${at}: ${measuredMs.toFixed(1)} ms, fitted ${predictedMs.toFixed(1)}`);
+  }
   process.stdout.write(
     `${machine()}; profile of ${profile.measuredAt}, measured with ${measuredWith}\n\n` +
       `${markdownTable(header, rows)}\n\n` +

@@ -73,7 +73,8 @@ export function profileMachine(profile: MachineProfile): CatalogueMachine {
 /** What `plan` is asked about when it is asked about this machine. */
 export function profileSetup(profile: MachineProfile): MachineSetup {
   const machine = profileMachine(profile);
-  const memoryGib = profile.machine.ramBytes / GIB;
+  // As people write it; what the system keeps for itself is more than the rounding.
+  const memoryGib = Math.floor((10 * profile.machine.ramBytes) / GIB) / 10;
   return { machine, memoryGib, params: profileParams(profile) };
 }
 

@@ -1,4 +1,5 @@
 /** `plenum measure` from start to end: models, memory, steps, fit, profile, report. */
+import { PlenumError } from '../../base/errors.ts';
 import { formatBytes } from '../../base/units.ts';
 import { defaultThreads } from '../../engine/llama/threads.ts';
 import { geometryOf, type ModelGeometry } from '../../model/geometry.ts';
@@ -31,13 +32,15 @@ export interface MeasureOptions {
 const STEP_TOKENS = 512;
 const CELLS = 2048;
 const PARALLEL = 16;
+/** The most that ggml's thread pool takes (GGML_MAX_N_THREADS). */
+const THREADS_MAX = 512;
 
 export async function measure(
   references: readonly string[],
   options: MeasureOptions,
   context: CliContext,
 ): Promise<void> {
-  const threads = wholeFlag('--threads', options.threads) ?? defaultThreads();
+  const threads = threadsOf(options);
   const isQuick = options.quick === true;
   const effort = isQuick ? QUICK_EFFORT : STANDARD_EFFORT;
   const home = modelHome(context);
@@ -64,6 +67,12 @@ export async function measure(
   } finally {
     await Promise.all(meters.map(({ meter }) => meter.close()));
   }
+}
+
+function threadsOf(options: MeasureOptions): number {
+  const threads = wholeFlag('--threads', options.threads) ?? defaultThreads();
+  if (threads <= THREADS_MAX) return threads;
+  throw new PlenumError('usage', `--threads ${threads}: at most ${THREADS_MAX} are measured with`);
 }
 
 export interface WantedModel {
