@@ -16,6 +16,8 @@ interface Schema {
   readonly maximum?: number;
   readonly maxItems?: number;
   readonly maxLength?: number;
+  /** Known and refused: what it would ask for. */
+  readonly 'x-unsupported'?: string;
 }
 
 interface Content {
@@ -47,6 +49,7 @@ const STYLE = `
 body{max-width:60rem;margin:2rem auto;padding:0 1rem}
 code,h2{font-family:ui-monospace,monospace}h2{font-size:1.1rem;margin-top:2.5rem}
 table{border-collapse:collapse;width:100%;margin:.5rem 0}
+td:first-child{overflow-wrap:anywhere;width:32%}td:nth-child(2){width:24%}
 td,th{border-bottom:1px solid #8884;padding:.25rem .5rem;text-align:left;vertical-align:top}
 nav a{display:inline-block;margin-right:1rem}summary{cursor:pointer}
 `;
@@ -105,21 +108,44 @@ function mediaTypes(content: Content | undefined): string {
     .join('');
 }
 
-function fields(schema: Schema): string {
-  const rows = Object.entries(schema.properties ?? {}).map(([name, field]) => {
-    const required = schema.required?.includes(name) === true ? ' (required)' : '';
-    const nested = nestedObjects(field).map(fields).join('');
-    const title = `<code>${escapeHtml(name)}</code>${required}`;
-    const about = `${text(field.description ?? '')}${nested}`;
-    return `<tr><td>${title}<td>${escapeHtml(typeOf(field))}<td>${about}`;
-  });
-  return `<table>${rows.join('')}</table>`;
+interface Field {
+  readonly path: string;
+  readonly schema: Schema;
+  readonly required: boolean;
 }
 
-function nestedObjects(schema: Schema): readonly Schema[] {
-  if (schema.properties !== undefined) return [schema];
-  const inner = [...(schema.anyOf ?? []), ...(schema.items === undefined ? [] : [schema.items])];
-  return inner.flatMap(nestedObjects);
+/** One row each, those of inner objects after their own: `messages[].role`. */
+function fields(schema: Schema): string {
+  const all = fieldsOf(schema, '');
+  const rows = all
+    .filter((field) => field.schema['x-unsupported'] === undefined)
+    .map(({ path, schema: field, required }) => {
+      const title = `<code>${escapeHtml(path)}</code>${required ? ' (required)' : ''}`;
+      return `<tr><td>${title}<td>${escapeHtml(typeOf(field))}<td>${text(field.description ?? '')}`;
+    });
+  const refused = all
+    .filter((field) => field.schema['x-unsupported'] !== undefined)
+    .map(({ path, schema: field }) => {
+      return `<code>${escapeHtml(path)}</code> (${text(field['x-unsupported'] ?? '')})`;
+    });
+  const note = 'Known and refused by name, unless the value asks for nothing: ';
+  return `<table>${rows.join('')}</table>${
+    refused.length === 0 ? '' : `<p><small>${note}${refused.join(', ')}.</small></p>`
+  }`;
+}
+
+function fieldsOf(schema: Schema, prefix: string): readonly Field[] {
+  return Object.entries(schema.properties ?? {}).flatMap(([name, field]) => {
+    const path = prefix + name;
+    const required = schema.required?.includes(name) === true;
+    return [{ path, schema: field, required }, ...innerFields(field, path)];
+  });
+}
+
+function innerFields(schema: Schema, path: string): readonly Field[] {
+  if (schema.properties !== undefined) return fieldsOf(schema, `${path}.`);
+  const ofItems = schema.items === undefined ? [] : innerFields(schema.items, `${path}[]`);
+  return [...ofItems, ...(schema.anyOf ?? []).flatMap((one) => innerFields(one, path))];
 }
 
 function typeOf(schema: Schema): string {

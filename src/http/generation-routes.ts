@@ -14,7 +14,8 @@ import { completionResponse, errorResponses, GENERATION_ROUTE } from './openapi.
 
 const STREAM_NOTE =
   'With `stream`, server-sent events: chunks, then `data: [DONE]`. A failure after the first ' +
-  'event ends the stream with `data: {"error": …}` and no `[DONE]`.';
+  'event ends the stream with `data: {"error": …}` and no `[DONE]`. A stream that has nothing to ' +
+  'send for a while sends comments (`: keep-alive`).';
 
 export function generationRoutes(app: FastifyInstance, door: FrontDoor): void {
   const routes = app.withTypeProvider<ZodTypeProvider>();

@@ -103,6 +103,11 @@ test('every error code that a route can give is described under its status', asy
 test('the page needs nothing from elsewhere and shows every operation', async () => {
   const { server, document } = await load();
   const reply = await server.get('/docs');
+  // Inner fields are rows of the one table; what is refused takes no row.
+  expect(reply.body).toContain('<td><code>messages[].content[].text</code>');
+  expect(reply.body).not.toMatch(/<td>[^<]*<table/);
+  expect(reply.body).not.toContain('<td><code>grammar</code>');
+  expect(reply.body).toContain('<code>grammar</code> (constrained output)');
   expect(reply.headers['content-type']).toContain('text/html');
   expect(reply.body).not.toMatch(/<script|https?:\/\/|@import|url\(/);
   for (const path of Object.keys(document.paths)) expect(reply.body).toContain(path);

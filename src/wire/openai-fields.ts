@@ -62,7 +62,10 @@ export function unsupported(what: string, neutral: Neutral = isNull) {
       params: { code: UNSUPPORTED },
     })
     .optional()
-    .meta({ description: `Not supported yet (${what}); refused unless it asks for nothing.` });
+    .meta({
+      description: `Not supported yet (${what}); refused unless it asks for nothing.`,
+      'x-unsupported': what,
+    });
 }
 
 /** A list of token ids, checked without building an issue for each wrong element. */

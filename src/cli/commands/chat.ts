@@ -46,7 +46,7 @@ export function registerChat(program: Command, context: CliContext): void {
     .addOption(numberOption('--temperature <number>', 'how random the words are, 0 to 2'))
     .addOption(numberOption('--top-p <number>', 'nucleus sampling, 0 to 1'))
     .addOption(numberOption('--max-tokens <count>', 'longest answer'))
-    .addOption(numberOption('--seed <number>', 'the same seed gives the same answer'))
+    .addOption(numberOption('--seed <number>', 'the same seed draws the same way'))
     .addHelpText('after', EXAMPLES)
     .action((options: ChatOptions) => chat(options, context));
 }
@@ -160,6 +160,9 @@ async function askOnce(
   else if (!answer.endsWith('\n')) stdout.write('\n');
 }
 
+const rounded = (value: number | null | undefined): number | null =>
+  value === null || value === undefined ? null : Math.round(value * 100) / 100;
+
 function jsonOf(model: string, answer: string, end: ChatEnd | null): Record<string, unknown> {
   return {
     model,
@@ -168,7 +171,7 @@ function jsonOf(model: string, answer: string, end: ChatEnd | null): Record<stri
     prompt_tokens: end?.promptTokens ?? null,
     cached_tokens: end?.cachedTokens ?? null,
     completion_tokens: end?.completionTokens ?? null,
-    ttft_ms: end?.ttftMs ?? null,
-    tokens_per_second: end?.tokensPerSecond ?? null,
+    ttft_ms: rounded(end?.ttftMs),
+    tokens_per_second: rounded(end?.tokensPerSecond),
   };
 }
