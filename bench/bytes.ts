@@ -1,6 +1,6 @@
 /**
  * Predicted against measured bytes: what the pool reserves for a model before it is loaded, and the
- * proportional set size of its host after it has computed a whole batch. Three architectures, three
+ * proportional set size of its host after it has used its whole context. Three architectures, three
  * contexts each.
  */
 import { z } from 'zod';
@@ -19,12 +19,12 @@ const options = benchOptions({
       'smollm2-360m@q8_0,gemma-3-270m@q8_0,bge-base-en-v1.5@f16',
       'synthetic models, comma-separated',
     ],
-    contexts: ['1024,4096,8192', 'of models that generate; of the others 128, 256 and 512'],
-    parallel: ['2', 'sequences at a time'],
+    contexts: ['512,1024,2048', 'of models that generate; of the others 128, 256 and 512'],
+    parallel: ['1', 'sequences at a time'],
     home: ['', 'folder that keeps the synthetic files (default: a temporary one)'],
   },
 });
-const BATCH_WORDS = 900;
+const SCORED_TOKENS = 300;
 
 const { more } = options;
 const home = more.home || temporaryFolder();
@@ -39,33 +39,28 @@ interface Row {
   readonly measuredBytes: number;
 }
 
-/** Text whose tokens fill a batch, as far as the context allows. */
-async function promptTokens(url: string, model: string, most: number): Promise<number[]> {
-  const text = Array.from({ length: BATCH_WORDS }, (_, i) => WORDS[i % WORDS.length]).join(' ');
-  const reply = await postJson(`${url}/tokenize`, { model, content: text, add_special: true });
-  return z
-    .object({ tokens: z.array(z.int()) })
-    .parse(await reply.json())
-    .tokens.slice(0, most);
+/** Token ids of random words, so many. */
+async function promptTokens(url: string, count: number): Promise<number[]> {
+  const text = Array.from({ length: count }, (_, i) => WORDS[i % WORDS.length]).join(' ');
+  const reply = await postJson(`${url}/tokenize`, { model: 'm', content: text });
+  const { tokens } = z.object({ tokens: z.array(z.int()) }).parse(await reply.json());
+  return tokens.slice(0, count);
 }
 
+/** Everything that a model may need: its whole context, and as many rows of logits as it gives. */
 async function work(url: string, model: string, contextTokens: number): Promise<void> {
   if (isEncoder(model)) {
     const input = Array.from({ length: contextTokens - 8 }, () => 'a').join(' ');
-    const inputs = Array.from({ length: 8 }, () => input);
+    const inputs = Array.from({ length: 16 }, () => input);
     await postJson(`${url}/v1/embeddings`, { model: 'm', input: inputs });
     return;
   }
-  const prompt = await promptTokens(url, 'm', Math.min(BATCH_WORDS, contextTokens - 40));
-  const body = { model: 'm', prompt, max_tokens: 32, temperature: 0, ignore_eos: true };
-  await Promise.all([
-    postJson(`${url}/v1/completions`, body),
-    postJson(`${url}/tokenize`, {
-      model: 'm',
-      content: 'beside it',
-    }),
-  ]);
-  await postJson(`${url}/v1/completions`, { ...body, prompt: [...prompt].reverse() });
+  const prompt = await promptTokens(url, contextTokens - 40);
+  const body = { model: 'm', prompt, temperature: 0, ignore_eos: true };
+  await postJson(`${url}/v1/completions`, { ...body, max_tokens: 32 });
+  const scored = prompt.slice(0, SCORED_TOKENS).reverse();
+  const scoring = { ...body, prompt: scored, echo: true, logprobs: 1, max_tokens: 0 };
+  await postJson(`${url}/v1/completions`, scoring);
 }
 
 async function measure(model: string, contextTokens: number): Promise<Row> {
@@ -104,7 +99,7 @@ printResult(
     facts: [
       machine(),
       `${more.parallel} sequences, ${options.threads} engine threads`,
-      'measured: proportional set size after a full batch',
+      'measured: proportional set size after a prompt as long as the context, and a scored one',
     ],
     table: markdownTable(
       ['model', 'context', 'predicted', 'measured', 'predicted is off by'],

@@ -129,13 +129,17 @@ const BITS: Readonly<Record<string, number>> = {
   Q3_K_M: 4.0,
 };
 
+/** Less of a change is not worth another download. */
+const RATIO_MAX = 0.97;
+
 /** A file's geometry with other weights, by the bits of a typical file; null where unknown. */
 function requantised(geometry: ModelGeometry, quant: string): ModelGeometry | null {
   const bits = BITS[quant];
   const { weights } = geometry;
   if (bits === undefined || geometry.isEncoder || weights.parameters === 0) return null;
   const ratio = (weights.parameters * bits) / 8 / weights.bytes;
-  if (ratio >= 1) return null;
+  // The same by another name is no change.
+  if (quant === geometry.quantisation || ratio >= RATIO_MAX) return null;
   const { embedding } = weights.byClass;
   const byClass = {
     ...weights.byClass,

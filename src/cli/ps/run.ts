@@ -29,6 +29,9 @@ export async function listPool(options: PsOptions, context: CliContext): Promise
 async function fetchPool(options: PsOptions, context: CliContext): Promise<PoolBody> {
   const { env } = context;
   const url = (options.url ?? (env.PLENUM_URL || URL_DEFAULT)).replace(/(\/v1)?\/*$/, '');
+  if (!/^https?:\/\/[^/]/.test(url) || !URL.canParse(url)) {
+    throw new PlenumError('usage', `"${url}" is not the URL of a server; one is ${URL_DEFAULT}`);
+  }
   const { apiKeyEnv } = options;
   const key = env[apiKeyEnv ?? 'PLENUM_API_KEY'];
   if (apiKeyEnv !== undefined && !key) {
