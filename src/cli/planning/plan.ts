@@ -95,7 +95,7 @@ async function setupsOf(
   return [await machineHere(catalogue, modelHome(context))];
 }
 
-/** Cards with the memory of their host, as fast as the catalogue has it for two channels of DDR5. */
+/** Cards with their host’s memory, as fast as the catalogue has it for two channels of DDR5. */
 function withSystem(
   setup: MachineSetup,
   memoryGib: number | undefined,
