@@ -1,4 +1,4 @@
-/** What plenum.yaml says of memory: sizes, floors, how long models stay, and what is wrong with it. */
+/** What plenum.yaml says of memory: sizes, floors, how long models stay; and what is refused. */
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigFolder, flag } from './fixture.ts';
 import { durationMs, sizeBytes } from './quantities.ts';

@@ -59,7 +59,8 @@ export function requireAdmin({ name, admin }: KnownKey): void {
   if (admin) return;
   throw new PlenumError(
     'forbidden',
-    `The API key "${name}" may not manage this server: it needs \`admin: true\` in the configuration.`,
+    `The API key "${name}" may not manage this server: it needs \`admin: true\` in the ` +
+      'configuration.',
   );
 }
 

@@ -15,7 +15,7 @@ export interface Beginning {
   /** Waits for the model; called once. */
   readonly arrive: (limits: UseLimits) => Promise<Lease>;
   readonly deadlineMs: number | null;
-  /** Hands the request to the model's host; may throw. What is left of the deadline goes with it. */
+  /** Hands the request to the model's host, with what is left of its deadline; may throw. */
   readonly submit: (listener: (event: GenerateEvent) => void, deadlineMs: number | null) => void;
   readonly cancel: (code: 'client_closed' | 'slow_reader') => void;
 }

@@ -77,10 +77,10 @@ const OUTPUT_ROWS = 64;
 /** The engine rounds cells up to a multiple of it (llama-kv-cache.cpp). */
 const CELLS_MULTIPLE = 256;
 /**
- * A host process without its model: Node 24 with libllama loaded, and beside it what the library and
- * this program keep of each token of a vocabulary. Proportional set size less weights, cache and
- * buffers, after requests (bench/bytes.ts): 59 MB with a vocabulary of 512, 67 MB with 49,152, 80 MB
- * with 151,936.
+ * A host process without its model: Node 24 with libllama loaded, and beside it what the library
+ * and this program keep of each token of a vocabulary. Proportional set size less weights, cache
+ * and buffers, after requests (bench/bytes.ts): 59 MB with a vocabulary of 512, 67 MB with 49,152,
+ * 80 MB with 151,936.
  */
 const VOCABULARY_ENTRY_BYTES = 130;
 export const HOST_PROCESS_BYTES = 60e6;

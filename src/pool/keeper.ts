@@ -76,8 +76,8 @@ export class Keeper {
 
   /**
    * Loads what is to be there from the start; returns whose host is being started. Throws
-   * `model_does_not_fit` or `pool_full` with the sum when a model can never come, or must and has no
-   * room; then nothing was started.
+   * `model_does_not_fit` or `pool_full` with the sum when a model can never come, or must and has
+   * no room; then nothing was started.
    */
   boot(): readonly string[] {
     for (const { model } of this.#kept.values()) this.#requirePossible(model);

@@ -23,14 +23,15 @@ export type PressureReading =
 export type PressureSource = () => Promise<PressureReading | null>;
 
 /**
- * In a tenth of the last 10 s something waited for memory: reclaim is no longer for free. A machine
- * that only caches files is near 0. Loading goes on at a quarter of it, so that it does not flap.
+ * In a tenth of the last 10 s something waited for memory: reclaim is no longer for free. A
+ * machine that only caches files is near 0. Loading goes on at a quarter of it, so that it does not
+ * flap.
  */
 const SOME_PERCENT_MAX = 10;
 const SOME_PERCENT_RESUME = 2.5;
 const LEVEL_WARNING = 2;
 
-/** Why nothing may be loaded, given the latest reading and whether it was so before; null = it may. */
+/** Why nothing may be loaded, by the latest reading and whether it was so before; null = it may. */
 export function pressureReason(reading: PressureReading | null, wasPaused: boolean): string | null {
   if (reading === null) return null;
   if (reading.kind === 'level') {
