@@ -36,6 +36,7 @@ const FREE = {
   tiles: [0.4, 0.005, 4],
   rows: [0.1, 0.002, 4],
   experts: [0.6, 0.02, 20],
+  expertPadding: [0.3, 0.01, 8],
 } as const;
 
 /** Measured steps change from one term to the other abruptly: a processor overlaps the two. */
@@ -122,12 +123,14 @@ const has = (group: WeightGroup | null, kind: WeightKind): boolean =>
   group !== null && group.kinds[kind] >= KIND_SHARE_MIN;
 
 function layout({ kinds, expertKinds }: Known): readonly Free[] {
-  const { bandwidth, experts, kernelMicros, tiles, rows, vector, matrix, padding } = FREE;
+  const { bandwidth, kernelMicros, tiles, rows, vector, matrix, padding } = FREE;
+  const { experts, expertPadding } = FREE;
   const all = (free: Free, of: readonly WeightKind[]): Free[] => of.map(() => free);
   return [
     ...[bandwidth, kernelMicros, tiles, rows],
     ...[...all(vector, kinds), ...all(matrix, kinds), ...all(padding, kinds)],
     ...all(experts, expertKinds),
+    expertPadding,
   ];
 }
 
@@ -151,7 +154,9 @@ function paramsOf({ kinds, expertKinds }: Known, values: readonly number[]): Spe
     softness: SOFTNESS,
     tilePadding: 0,
     paddingByKind,
-    ...(expertKinds.length === 0 ? {} : { expertShare: next(expertKinds) }),
+    ...(expertKinds.length === 0
+      ? {}
+      : { expertShare: next(expertKinds), expertPadding: shares[0] ?? 0 }),
     kernelMicros,
   };
 }

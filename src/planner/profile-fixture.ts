@@ -35,6 +35,7 @@ export const PROFILE: MachineProfile = {
     matrixShare: { ...all(1), float: 0.45, k6: 0.65 },
     paddingByKind: { ...all(2), q8: 3, k6: 1 },
     expertShare: { ...all(0.6), q8: 0.4 },
+    expertPadding: 0.4,
     attention: { cacheShare: 0.9, attentionShare: 0.5, rowShare: 0.08 },
   },
   kinds: ['float', 'q8', 'q4', 'k', 'k6'],

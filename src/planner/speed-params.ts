@@ -51,6 +51,8 @@ export interface SpeedParams {
    * processors do; left out where experts run like other matrices.
    */
   readonly expertShare?: Readonly<Record<WeightKind, number>>;
+  /** Rows that an expert's first one costs beyond itself: it finds no weights in the cache. */
+  readonly expertPadding?: number;
   readonly kernelMicros: number;
 }
 

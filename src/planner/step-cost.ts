@@ -142,10 +142,10 @@ function rowsMs(group: WeightGroup, rows: number, share: number, device: Device)
 
 function expertsMs(group: WeightGroup, rows: number, share: number, device: Device): number {
   const { params, matrixOpsPerSecond: matrix } = device;
-  const { expertShare } = params;
+  const { expertShare, expertPadding = 0 } = params;
   if (expertShare === undefined || matrix === null) return rowsMs(group, rows, share, device);
   const perRow = WEIGHT_KINDS.reduce((sum, kind) => sum + group.kinds[kind] / expertShare[kind], 0);
-  return (1e3 * 2 * group.parameters * share * rows * perRow) / matrix;
+  return (1e3 * 2 * group.parameters * share * (rows + expertPadding) * perRow) / matrix;
 }
 
 function cacheTerms(

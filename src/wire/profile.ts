@@ -43,6 +43,7 @@ const params = z.strictObject({
   paddingByKind: byKind,
   /** Null where no mixture of experts was measured. */
   expertShare: byKind.nullable(),
+  expertPadding: z.number().nonnegative(),
   attention: z.strictObject({ cacheShare: share, attentionShare: share, rowShare: share }),
 });
 

@@ -143,6 +143,7 @@ function storedParams({ params }: ProfileFit): MachineProfile['params'] {
     matrixShare,
     paddingByKind: defined(params.paddingByKind, 'padding of a fit'),
     expertShare: params.expertShare ?? null,
+    expertPadding: params.expertPadding ?? 0,
     attention: { cacheShare, attentionShare, rowShare: defined(rowShare, 'rows of a fit') },
   };
 }
