@@ -37,6 +37,8 @@ interface Look {
   readonly grid: string;
   readonly colours: readonly string[];
   readonly hasLegend: boolean;
+  /** A logarithmic axis with more ticks shows powers of ten alone. */
+  readonly logTicksMax: number;
   /** Of the whole picture: fonts and colour of text. */
   readonly root: Readonly<Record<string, string | number>>;
 }
@@ -48,14 +50,15 @@ const COLOURS = ['#1f6feb', '#d1242f', '#1a7f37', '#9a6700', '#8250df', '#bc4c00
 const DOCUMENT: Look = {
   ...{ width: 720, height: 440, left: 70, right: 190, top: 40, bottom: 50 },
   ...{ background: '#fff', grid: '#ddd', colours: COLOURS, hasLegend: true, root: FONT },
+  logTicksMax: Number.POSITIVE_INFINITY,
 };
 
 /** Narrow, so that its text can be read on a telephone; without title and legend. */
 const FIGURE: Look = {
   ...{ width: 480, height: 300, left: 58, right: 16, top: 12, bottom: 46 },
-  ...{ background: null, grid: 'var(--grid)', hasLegend: false },
+  ...{ background: null, grid: 'var(--grid)', hasLegend: false, logTicksMax: 9 },
   colours: COLOURS.map((_, index) => `var(--series-${index + 1})`),
-  root: { 'font-family': 'inherit', 'font-size': 12, fill: 'currentColor', role: 'img' },
+  root: { 'font-family': 'inherit', 'font-size': 13, fill: 'currentColor', role: 'img' },
 };
 
 /** How many series a page can tell apart; its style has `--series-1` to this. */
@@ -73,14 +76,12 @@ function draw(plot: Plot, look: Look): string {
   const bottom = height - look.bottom;
   const right = width - look.right;
   const x = scaleOf(
-    plot.x,
-    all.map(([value]) => value),
-    [left, right],
+    { ...plot.x, values: all.map(([value]) => value), from: left, to: right },
+    look,
   );
   const y = scaleOf(
-    plot.y,
-    all.map(([, value]) => value),
-    [bottom, top],
+    { ...plot.y, values: all.map(([, value]) => value), from: bottom, to: top },
+    look,
   );
   const middle = (top + bottom) / 2;
   const name = escapeXml(plot.title);
@@ -118,18 +119,26 @@ interface Scale {
   readonly ticks: readonly number[];
 }
 
-function scaleOf(axis: Axis, values: readonly number[], [from, to]: readonly [number, number]) {
-  const shape = axis.log ? Math.log10 : (value: number): number => value;
-  const low = axis.log ? Math.min(...values) : Math.min(0, ...values);
+interface ScaleAsk {
+  readonly log: boolean;
+  readonly values: readonly number[];
+  readonly from: number;
+  readonly to: number;
+}
+
+function scaleOf({ log, values, from, to }: ScaleAsk, { logTicksMax }: Look): Scale {
+  const shape = log ? Math.log10 : (value: number): number => value;
+  const low = log ? Math.min(...values) : Math.min(0, ...values);
   const high = Math.max(...values);
-  const ticks = axis.log ? logTicks(low, high) : linearTicks(low, high);
-  const first = shape(Math.min(low, ticks[0] ?? low));
-  const last = shape(Math.max(high, ticks.at(-1) ?? high));
-  const scale: Scale = {
+  const all = log ? logTicks(low, high) : linearTicks(low, high);
+  const isCrowded = log && all.length > logTicksMax;
+  const ticks = isCrowded ? all.filter((tick) => Math.log10(tick) % 1 === 0) : all;
+  const first = shape(Math.min(low, all[0] ?? low));
+  const last = shape(Math.max(high, all.at(-1) ?? high));
+  return {
     at: (value) => round(from + ((shape(value) - first) / (last - first || 1)) * (to - from)),
     ticks,
   };
-  return scale;
 }
 
 function logTicks(low: number, high: number): readonly number[] {

@@ -128,7 +128,9 @@ function verdicts(report: Report): Html | null {
 }
 
 function comparisons(report: Report): Html | null {
-  const groups = groupsOf(report);
+  const groups = groupsOf(report).filter((group) =>
+    group.some(({ verdict }) => verdict !== 'undecided'),
+  );
   if (groups.length === 0) return null;
   const parts = groups.map((group) => {
     const [first] = group;

@@ -1,5 +1,6 @@
 /** `plenum bench`: its flags are in ../bench/flags.ts, the work in ../bench/run.ts. */
 import type { Command } from 'commander';
+import type { CompareFlags } from '../bench/compare.ts';
 import { type BenchFlags, benchFlags } from '../bench/flags.ts';
 import type { CliContext } from '../context.ts';
 
@@ -27,4 +28,22 @@ export function registerBench(program: Command, context: CliContext): void {
     const at = process.argv.indexOf('bench');
     await bench(flags, at === -1 ? [] : process.argv.slice(at + 1), context);
   });
+  // Options behind `compare` are its own, also where bench has one of the same name.
+  program.enablePositionalOptions();
+  registerCompare(command.enablePositionalOptions(), context);
+}
+
+function registerCompare(bench: Command, context: CliContext): void {
+  const several = (text: string, before: readonly string[] = []): string[] => [...before, text];
+  bench
+    .command('compare <a> <b>')
+    .summary('compare two reports')
+    .description('Compares report B with report A: what differs, and whether it can be told apart.')
+    .option('--threshold <condition>', "exit code 1 unless B holds it, as 'ttft.p95<1.1'", several)
+    .option('--allowance <percent>', 'what the machine may have changed in between (default: 5)')
+    .option('--json', 'print the comparison as JSON')
+    .action(async (a: string, b: string, flags: CompareFlags) => {
+      const { compareReports } = await import('../bench/compare.ts');
+      await compareReports([a, b], flags, context);
+    });
 }
