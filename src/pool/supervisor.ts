@@ -177,6 +177,8 @@ export class HostSupervisor {
   async stop(limitMs: number): Promise<void> {
     clearTimeout(this.#retry);
     this.#state = 'stopping';
+    // Whoever starts it again means it: what it died of before is no reason to wait.
+    this.#deaths = 0;
     const channel = this.#channel;
     if (channel === null) return;
     const gone = new Promise<void>((resolve) => this.#stopWaiters.push(resolve));
