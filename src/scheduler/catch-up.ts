@@ -36,6 +36,12 @@ const PROMPT_WEIGHT = 3;
  */
 export const CATCH_UP_STEP_MS_MAX = 500;
 /**
+ * … or this many times a step of one token, where that is longer: a machine that reads its weights
+ * for 400 ms would otherwise read them again for every few tokens of a prompt. 4 leaves at most a
+ * quarter of the time to what is read again.
+ */
+const CATCH_UP_STEP_FACTOR = 4;
+/**
  * When the time is too short for a single token of the oldest, a step takes this many all the same.
  */
 export const CHUNK_TOKENS_MIN = 16;
@@ -60,7 +66,8 @@ export function planCatchUp(
   if (oldest === undefined) return;
   const decodeMs = draft.isEmpty ? 0 : terms.time.predictMs(draft.shape);
   const autoMs = autoTargetMs({ decodeMs, streams, behind: behind.length });
-  let budgetMs = draft.isEmpty ? CATCH_UP_STEP_MS_MAX : (terms.stepTargetMs ?? autoMs);
+  const aloneMs = draft.isEmpty ? catchUpStepMs(draft, oldest, terms.time) : 0;
+  let budgetMs = draft.isEmpty ? aloneMs : (terms.stepTargetMs ?? autoMs);
   const isLarge = paysToBeLarge(draft, oldest, { decodeMs, budgetMs, time: terms.time });
   if (isLarge && streams > 0 && terms.stepTargetMs === null) {
     const others = behind.slice(1);
@@ -76,6 +83,12 @@ export function planCatchUp(
   }
   const least = isLarge && streams === 0 ? LARGE_STEP_TOKENS : CHUNK_TOKENS_MIN;
   grow(draft, behind, { ...terms, decodeMs, budgetMs, least });
+}
+
+function catchUpStepMs(draft: StepDraft, oldest: Sequence, time: StepTimeModel): number {
+  const one = withSlice(draft.shape, { start: oldest.computed, length: 1, outputs: 0 });
+  const floorMs = CATCH_UP_STEP_FACTOR * time.predictMs(one);
+  return Number.isFinite(floorMs) ? Math.max(CATCH_UP_STEP_MS_MAX, floorMs) : CATCH_UP_STEP_MS_MAX;
 }
 
 /** The oldest within half of what there is, then the shortest first, then the oldest again. */
