@@ -87,7 +87,7 @@ async function measured(
   const driven = await drive({ ...base, client, workload, pace, signal, onSample });
   over.abort();
   const floodRecords = await flood;
-  const health = meter.stop();
+  const health = meter.stop(spec.clientLimits);
   const resources = (await sampler?.stop()) ?? null;
   const notes = notesOf(options, driven, health.reasons);
   return {

@@ -1,5 +1,6 @@
 /** Everything that a bench is told before it begins, read and checked. It runs nothing. */
 import type { RequestLimits } from './client/limits.ts';
+import type { ClientLimits } from './client/meter.ts';
 import type { ScenarioSettings } from './load/scenario.ts';
 import type { TraceConversation } from './load/trace.ts';
 import type {
@@ -48,6 +49,7 @@ export interface BenchSpec {
   readonly seed: number;
   readonly slo: Slo | null;
   readonly limits: RequestLimits;
+  readonly clientLimits: ClientLimits;
   readonly startMsMax: number;
   readonly drainMsMax: number;
   readonly readyPath: string | null;

@@ -9,15 +9,22 @@ import type { ClientHealth, Delay } from '../result.ts';
 /** The loop is sampled so often; the sample's own period is taken off its result. */
 const LOOP_SAMPLE_MS = 10;
 
-/**
- * Beyond these the client was the bottleneck. A share of one processor near 1 means that bytes wait;
- * the delays are what would show in a TTFT.
- */
-export const CPU_SHARE_MAX = 0.9;
-export const PARSE_P99_MS_MAX = 5;
-export const LATE_P99_MS_MAX = 10;
-/** Collections of garbage and the sampling of memory stay below this. */
-export const LOOP_P99_MS_MAX = 20;
+export interface ClientLimits {
+  /** Of one processor: near 1, bytes wait. */
+  readonly cpuShareMax: number;
+  readonly parseP99MsMax: number;
+  readonly lateP99MsMax: number;
+  /** Collections of garbage and the sampling of memory stay below it; a starved client does not. */
+  readonly loopP99MsMax: number;
+}
+
+/** Beyond these the client was the bottleneck: the delays are what would show in a TTFT or a gap. */
+export const CLIENT_LIMITS: ClientLimits = {
+  cpuShareMax: 0.9,
+  parseP99MsMax: 5,
+  lateP99MsMax: 10,
+  loopP99MsMax: 50,
+};
 
 const US_MAX = 3_600_000_000;
 
@@ -55,7 +62,7 @@ export class ClientMeter {
     this.#late.record(microseconds(at - intendedAt));
   }
 
-  stop(): ClientHealth {
+  stop(limits: ClientLimits = CLIENT_LIMITS): ClientHealth {
     this.#loop.disable();
     const wallMs = performance.now() - this.#startedAt;
     const { user, system } = process.cpuUsage(this.#cpu);
@@ -63,7 +70,7 @@ export class ClientMeter {
     const parseMs = delayOf((share) => this.#parse.percentile(share) / 1000);
     const lateMs = delayOf((share) => this.#late.percentile(share) / 1000);
     const cpuMs = (user + system) / 1000;
-    const reasons = judge({ cpuShare: cpuMs / wallMs, loopMs, parseMs, lateMs });
+    const reasons = judge({ cpuShare: cpuMs / wallMs, loopMs, parseMs, lateMs }, limits);
     const bottleneck = reasons.length > 0;
     return { cpuMs, wallMs, loopMs, parseMs, lateMs, bottleneck, reasons };
   }
@@ -86,17 +93,17 @@ interface Signs {
 }
 
 /** In words, what the client was too slow for; nothing where it was not. */
-export function judge({ cpuShare, loopMs, parseMs, lateMs }: Signs): string[] {
+function judge({ cpuShare, loopMs, parseMs, lateMs }: Signs, limits: ClientLimits): string[] {
   const reasons: string[] = [];
   const beyond = (what: string, value: number, limit: number): void => {
     if (value > limit) reasons.push(`${what} ${value.toFixed(1)} ms (p99), over ${limit} ms`);
   };
-  if (cpuShare > CPU_SHARE_MAX) {
+  if (cpuShare > limits.cpuShareMax) {
     const share = `${Math.round(100 * cpuShare)} % of a processor`;
-    reasons.push(`the client took ${share}, over ${100 * CPU_SHARE_MAX} %`);
+    reasons.push(`the client took ${share}, over ${100 * limits.cpuShareMax} %`);
   }
-  beyond('bytes waited on the parser for', parseMs.p99, PARSE_P99_MS_MAX);
-  beyond('requests left later than intended by', lateMs.p99, LATE_P99_MS_MAX);
-  beyond('the event loop was late by', loopMs.p99, LOOP_P99_MS_MAX);
+  beyond('bytes waited on the parser for', parseMs.p99, limits.parseP99MsMax);
+  beyond('requests left later than intended by', lateMs.p99, limits.lateP99MsMax);
+  beyond('the event loop was late by', loopMs.p99, limits.loopP99MsMax);
   return reasons;
 }

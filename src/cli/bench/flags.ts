@@ -30,6 +30,7 @@ export interface BenchFlags {
   readonly sweep?: string;
   readonly threshold?: readonly string[];
   readonly json?: string;
+  readonly html?: string;
   readonly readyPath?: string;
   readonly keepSpawned?: true;
   readonly connectTimeout?: string;
@@ -72,6 +73,7 @@ export function benchFlags(command: Command): Command {
     .option('--sweep <values>', 'rate=1..64 or clients=1..64: until it breaks; finds the knee')
     .option('--threshold <condition>', "exit code 1 unless it holds, as 'ttft.p95<500ms'", collect)
     .option('--json <file>', 'write the report; - is standard output, instead of the table')
+    .option('--html <file>', 'write the report as one page')
     .option('--keep-spawned', 'run spawned servers beside each other, not each for its own runs')
     .option(
       '--ready-path <path>',

@@ -42,6 +42,9 @@ async function writeReports(report: Report, flags: BenchFlags, context: CliConte
   const text = `${JSON.stringify(report)}\n`;
   if (flags.json === '-') context.stdout.write(text);
   else if (flags.json !== undefined) await write(flags.json, text, context);
+  if (flags.html === undefined) return;
+  const { reportPage } = await import('../../bench/report/page.ts');
+  await write(flags.html, reportPage(report), context);
 }
 
 async function write(path: string, text: string, { cwd }: CliContext): Promise<void> {

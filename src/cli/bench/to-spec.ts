@@ -4,6 +4,7 @@ import { resolve } from 'node:path';
 import { PlenumError } from '../../base/errors.ts';
 import { nearest } from '../../base/nearest.ts';
 import { REQUEST_LIMITS } from '../../bench/client/limits.ts';
+import { CLIENT_LIMITS } from '../../bench/client/meter.ts';
 import { parseArrivals } from '../../bench/load/arrivals.ts';
 import { parseLength } from '../../bench/load/lengths.ts';
 import { SCENARIO_DEFAULTS, type ScenarioSettings } from '../../bench/load/scenario.ts';
@@ -46,6 +47,7 @@ export async function toSpec(
     seed: number('seed', count(0, 2 ** 31), 1),
     slo: flags.slo === undefined ? null : parseSlo(flags.slo),
     ...limitsOf(flags),
+    clientLimits: CLIENT_LIMITS,
     readyPath: flags.readyPath ?? null,
     keepSpawned: flags.keepSpawned === true,
     machine: benchMachine(),

@@ -13,7 +13,7 @@ Examples:
   plenum bench --target here=http://127.0.0.1:8686 --clients 8 --duration 30s
   plenum bench --target a=http://127.0.0.1:8686 --target b=http://127.0.0.1:8080 --rate 4
   plenum bench --spawn own='plenum serve model.gguf --port {port}' \\
-    --spawn peer='llama-server -m model.gguf --port {port}' --scenario rag --json report.json
+    --spawn peer='llama-server -m model.gguf --port {port}' --scenario rag --html report.html
   plenum bench --target here=http://127.0.0.1:8686 --sweep clients=1..64 --slo ttft=500ms,itl=60ms
 `;
 
