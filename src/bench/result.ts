@@ -330,7 +330,7 @@ export const kneeSchema = z.object({
 export type Knee = z.infer<typeof kneeSchema>;
 
 const tokenRateSchema = z.object({
-  /** Tokens per second of one stream that is served alone; null where it was not measured. */
+  /** Tokens per second of all streams together; null where it was not measured. */
   measured: z.number().nullable(),
   predicted: z.number().nullable(),
   /** One standard deviation of the prediction, in percent, from the residuals of its fit. */
