@@ -35,10 +35,13 @@ it('turns a guess that is ten times too slow into measured times, and frees its 
   expect(engine.cells.freeCells).toBe(512);
 });
 
-it('begins no further size once a second has passed', async () => {
+it('begins no step that might end after 400 ms', async () => {
   const clock = new ManualClock();
-  const engine = await open(() => clock.advance(600));
+  const engine = await open((ms) => clock.advance(4 * ms));
   const time = new OnlineStepTime({ fixedMs: 1, perTokenMs: 1, perAttendedMs: 0 });
-  // The warm-up takes 600 ms and the first size another 600.
-  expect(await calibrate(engine, time, clock)).toBe(2);
+  // 3 steps of one token in 54 ms, 2 of eight in 64, 2 of 32 in 160; one of 128 may take 320.
+  expect(await calibrate(engine, time, clock)).toBe(7);
+  expect(clock.now()).toBeLessThan(400);
+  const slow = await open(() => clock.advance(600));
+  expect(await calibrate(slow, time, clock)).toBe(1);
 });

@@ -14,8 +14,8 @@ const CALIBRATION_REQUEST = 0;
 const WARM_UP_TOKENS = 1;
 const SIZES = [1, 8, 32, 128];
 const REPEATS = 2;
-/** No size is begun after this. */
-const CALIBRATION_MS_MAX = 1000;
+/** No step is begun that might end after this: who waits for the model waits for it. */
+const CALIBRATION_MS_MAX = 400;
 
 /** Rejects with what the engine rejects with. Teaches `time`; returns the steps that it took. */
 export async function calibrate(
@@ -37,9 +37,14 @@ export async function calibrate(
     return { plan, computeMs: result.kind === 'done' ? result.computeMs : 0 };
   };
   await run(WARM_UP_TOKENS);
+  let [longestMs, longest] = [clock.now() - from, WARM_UP_TOKENS];
   for (const length of SIZES.filter((size) => size <= most)) {
-    for (let i = 0; i < REPEATS && clock.now() - from < CALIBRATION_MS_MAX; i++) {
+    // A step of twice the tokens takes at most twice the time.
+    const mostMs = (): number => (longestMs * length) / longest;
+    for (let i = 0; i < REPEATS && clock.now() - from + mostMs() < CALIBRATION_MS_MAX; i++) {
+      const begun = clock.now();
       const { plan, computeMs } = await run(length);
+      [longestMs, longest] = [clock.now() - begun, length];
       time.observe(plan.shape, computeMs);
     }
   }
