@@ -309,7 +309,10 @@ const modelSettings = {
 
 const modelSchema = z.strictObject({
   model: text(2048, 'What to serve: starter, org/repo:QUANT, a URL, a path, or synthetic:NAME.'),
-  id: text(256, 'Name that clients use; the reference if not given.').optional(),
+  id: text(
+    256,
+    'Name that clients use. If not given, one made of the file’s name, and the reference as well.',
+  ).optional(),
   aliases: z
     .array(z.string().min(1).max(256))
     .max(32)

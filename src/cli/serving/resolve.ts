@@ -114,7 +114,7 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<FoundM
   };
   const served = {
     id,
-    aliases: model.aliases,
+    aliases: aliasesOf(model, id),
     description: found.description,
     synthetic: found.synthetic,
     ...behaviourOf(model, recommendedSampling(model.model, found.synthetic)),
@@ -124,6 +124,14 @@ async function real(model: ModelConfig, options: ResolveOptions): Promise<FoundM
     spec: hostSpec(model, { id, contextTokens, engine, role: purpose.role }),
   };
   return { served, reference: model.model, geometry };
+}
+
+/** What was asked for by name is answered under that name too, unless it was given another. */
+function aliasesOf({ id, model: reference, aliases }: ModelConfig, served: string): string[] {
+  const { kind } = parseReference(reference);
+  const named = kind === 'hub-quant' || kind === 'hub-file' || kind === 'synthetic';
+  if (!named || id !== null || reference === served) return [...aliases];
+  return [...new Set([...aliases, reference])];
 }
 
 type Behaviour = Pick<

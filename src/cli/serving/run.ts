@@ -19,12 +19,14 @@ import type { SupervisorChange } from '../../pool/supervisor.ts';
 import { createTelemetry, type Telemetry } from '../../telemetry/telemetry.ts';
 import { type CliContext, paint } from '../context.ts';
 import { pullReporter } from '../pull-reporter.ts';
+import { keepHeapSmall } from './heap.ts';
 import { memoryOf, weighModels } from './memory.ts';
 import { withProfiles } from './profile.ts';
 import { resolveModels } from './resolve.ts';
 
 /** Runs until it is interrupted. Throws PlenumError when it cannot start. */
 export async function serve(flags: ConfigFlags, context: CliContext): Promise<void> {
+  keepHeapSmall();
   const { config } = loadConfig({ flags, env: context.env, cwd: context.cwd });
   const http = httpConfig(config);
   const force = config.server.forceBindWithoutKeys;
