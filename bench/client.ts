@@ -7,17 +7,22 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
+import { connect, type Socket } from 'node:net';
 import { parseArgs } from 'node:util';
+import { defined } from '../src/base/assert.ts';
 import type { Call } from '../src/bench/client/call.ts';
 import { REQUEST_LIMITS } from '../src/bench/client/limits.ts';
 import { ClientMeter } from '../src/bench/client/meter.ts';
 import { TargetClient } from '../src/bench/client/target-client.ts';
+import { waitUntil } from '../src/bench/load/wait.ts';
 import type { ClientHealth, RequestRecord } from '../src/bench/result.ts';
 import { percentile } from './lib/stats.ts';
 
 const PORT_VARIABLE = 'BENCH_CLIENT_SERVER';
 /** Streams are written by the server one token each in turn, so often per second and stream. */
 const TICKS_PER_SECOND = 100;
+/** Requests leave so far apart, while the ones before them stream. */
+const GAP_MS = 2;
 
 /** The moment on the clock of the machine, in milliseconds. */
 const clockMs = (): number => Number(process.hrtime.bigint()) / 1e6;
@@ -30,9 +35,6 @@ const { values } = parseArgs({
     rounds: { type: 'string', default: '5' },
   },
 });
-
-if (process.env[PORT_VARIABLE] === undefined) await measure();
-else serve();
 
 interface Ask {
   readonly tokens: number;
@@ -97,17 +99,26 @@ async function measure(): Promise<void> {
   const client = new TargetClient({ url, apiKey: null, limits: REQUEST_LIMITS });
   const streams = Number(values.streams);
   await round(client, child, { streams, tokens: 200, ticksPerSecond: TICKS_PER_SECOND });
-  const added: { out: number[]; back: number[] } = { out: [], back: [] };
+  const [added, bare]: [Times, Times] = [
+    { out: [], back: [] },
+    { out: [], back: [] },
+  ];
+  const sockets = await Promise.all(Array.from({ length: streams }, () => bareSocket(port)));
   for (let i = 0; i < Number(values.rounds); i++) {
-    const one = await round(client, child, { streams, tokens: 40, ticksPerSecond: 20 });
-    added.out.push(...one.out);
-    added.back.push(...one.back);
+    const ask = { streams, tokens: 40, ticksPerSecond: 20 };
+    keep(added, await round(client, child, ask));
+    keep(bare, await round(sockets, child, ask));
   }
+  for (const socket of sockets) socket.destroy();
+  const both = ({ out, back }: Times): number[] => out.map((one, k) => one + (back[k] ?? 0));
   print(`first token with ${streams} streams, ${added.out.length} requests, sent 2 ms apart`, [
-    ['sending: from the intended moment to the server', added.out],
-    ['receiving: from the server’s write to its record', added.back],
-    ['both', added.out.map((out, i) => out + (added.back[i] ?? 0))],
+    ['from the intended moment to the server', added.out],
+    ['from the server’s write to the record', added.back],
+    ['both', both(added)],
+    ['both, by bare sockets that parse nothing', both(bare)],
   ]);
+  const difference = percentile(both(added), 0.5) - percentile(both(bare), 0.5);
+  process.stdout.write(`  the client adds ${difference.toFixed(3)} ms (p50 less p50)\n`);
   const ticksPerSecond = Number(values.rate) / streams;
   const tokens = Math.round(Number(values.seconds) * ticksPerSecond);
   const full = await round(client, child, { streams, tokens, ticksPerSecond });
@@ -120,16 +131,33 @@ interface Round extends Ask {
   readonly streams: number;
 }
 
+interface Times {
+  readonly out: number[];
+  readonly back: number[];
+}
+
+function keep(times: Times, { out, back }: Measured): void {
+  times.out.push(...out);
+  times.back.push(...back);
+}
+
+type Timed = Pick<
+  RequestRecord,
+  'index' | 'intendedMs' | 'firstTokenMs' | 'endMs' | 'chunks' | 'outcome'
+>;
+
 interface Measured {
   readonly out: readonly number[];
   readonly back: readonly number[];
-  readonly records: readonly RequestRecord[];
+  readonly records: readonly Timed[];
   readonly health: ClientHealth;
 }
 
-const GAP_MS = 2;
-
-async function round(client: TargetClient, child: ChildProcess, ask: Round): Promise<Measured> {
+async function round(
+  client: TargetClient | readonly Socket[],
+  child: ChildProcess,
+  ask: Round,
+): Promise<Measured> {
   const wrote = new Map<string, Wrote>();
   const onMessage = (message: Wrote & { readonly requestId: string }): void => {
     wrote.set(message.requestId, message);
@@ -138,9 +166,13 @@ async function round(client: TargetClient, child: ChildProcess, ask: Round): Pro
   const meter = new ClientMeter();
   const epoch = performance.now();
   const epochClock = clockMs();
-  client.begin(epoch, meter);
-  const records: RequestRecord[] = await Promise.all(
-    Array.from({ length: ask.streams }, (_, index) => sendAt(client, ask, { index, epoch })),
+  if (client instanceof TargetClient) client.begin(epoch, meter);
+  const records = await Promise.all(
+    Array.from({ length: ask.streams }, (_, index) =>
+      client instanceof TargetClient
+        ? sendAt(client, ask, { index, epoch })
+        : sendBare(defined(client[index], 'socket'), ask, { index, epoch }),
+    ),
   );
   const health = meter.stop();
   child.off('message', onMessage);
@@ -153,20 +185,52 @@ async function round(client: TargetClient, child: ChildProcess, ask: Round): Pro
   return { out: pairs.map((p) => p.out), back: pairs.map((p) => p.back), records, health };
 }
 
-/** At its time, exactly: timers have a grain of a millisecond. */
 async function sendAt(
   client: TargetClient,
   { tokens, ticksPerSecond }: Ask,
   { index, epoch }: { readonly index: number; readonly epoch: number },
 ): Promise<RequestRecord> {
   const at = epoch + 50 + index * GAP_MS;
-  while (performance.now() < at) await new Promise((resolve) => setImmediate(resolve));
+  await waitUntil(at, new AbortController().signal);
   const call: Call = {
     ...{ index, kind: 'chat', conversation: null, turn: null, items: 0 },
     ...{ path: `/${index}`, body: JSON.stringify({ tokens, ticksPerSecond }) },
     outputTokensMax: tokens,
   };
   return client.send(call, at);
+}
+
+async function bareSocket(port: number): Promise<Socket> {
+  const socket = connect(port, '127.0.0.1').setNoDelay(true);
+  await once(socket, 'connect');
+  return socket;
+}
+
+/** The least that a client can do: bytes out, and the time of the first bytes with an event in. */
+async function sendBare(
+  socket: Socket,
+  { tokens, ticksPerSecond }: Ask,
+  { index, epoch }: { readonly index: number; readonly epoch: number },
+): Promise<Timed> {
+  const at = epoch + 50 + index * GAP_MS;
+  const body = JSON.stringify({ tokens, ticksPerSecond });
+  const head = `POST /${index} HTTP/1.1\r\nhost: x\r\ncontent-length: ${body.length}\r\n\r\n`;
+  const bytes = Buffer.from(head + body);
+  await waitUntil(at, new AbortController().signal);
+  let firstAt: number | null = null;
+  socket.write(bytes);
+  await new Promise<void>((resolve) => {
+    const onData = (part: Buffer): void => {
+      if (firstAt === null && part.includes('data: ')) firstAt = performance.now();
+      if (!part.includes('0\r\n\r\n')) return;
+      socket.off('data', onData);
+      resolve();
+    };
+    socket.on('data', onData);
+  });
+  const firstTokenMs = firstAt === null ? null : firstAt - epoch;
+  const times = { intendedMs: at - epoch, firstTokenMs, endMs: performance.now() - epoch };
+  return { index, ...times, chunks: 0, outcome: 'ok' };
 }
 
 function print(title: string, rows: readonly [string, readonly number[]][]): void {
@@ -190,3 +254,6 @@ function printRate({ records, health }: Measured): void {
       `${health.bottleneck ? health.reasons.join('; ') : 'not the bottleneck'}\n`,
   );
 }
+
+if (process.env[PORT_VARIABLE] === undefined) await measure();
+else serve();
