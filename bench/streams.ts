@@ -1,8 +1,10 @@
 /**
  * Many concurrent streaming connections on the simulated engine: failures, time to first token, and
  * the memory of the front process and of the host before, during and after, over several rounds: a
- * server that leaks grows from round to round.
+ * server that leaks grows from round to round. A part of the clients may leave in mid-stream, and a
+ * part may not read at all.
  */
+import { connect, type Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { runStream, type StreamRun, ttftMs } from './lib/load.ts';
 import {
@@ -25,11 +27,19 @@ const options = benchOptions({
     connections: ['1000', 'streams at the same time'],
     generate: ['64', 'tokens of each stream'],
     sim: ['sim:fixed_ms=20', 'reference of the simulated engine'],
+    leave: ['0', 'per cent of the clients that leave after their first bytes'],
+    deaf: ['0', 'per cent of the clients that send their request and never read'],
   },
 });
 const connections = wholeNumber(options.more.connections, '--connections');
 const generated = wholeNumber(options.more.generate, '--generate');
+const leavePercent = percentOf(options.more.leave, '--leave');
+const deafPercent = percentOf(options.more.deaf, '--deaf');
 const reference = options.more.sim ?? 'sim:';
+
+function percentOf(text: string | undefined, flag: string): number {
+  return text === '0' ? 0 : wholeNumber(text, flag);
+}
 
 const PARALLEL_MAX = 256;
 const SAMPLE_MS = 250;
@@ -39,6 +49,8 @@ const SETTLE_MS = 5000;
 interface Round {
   readonly failures: readonly string[];
   readonly wrongLengths: number;
+  readonly left: number;
+  readonly deaf: number;
   readonly ttftP50Ms: number;
   readonly ttftP95Ms: number;
   readonly seconds: number;
@@ -46,6 +58,7 @@ interface Round {
   readonly hostAfterBytes: number;
 }
 
+const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
 const frontBytes = (server: RunningServer): number => memoryUse(server.pid).pssBytes;
 
 async function round(server: RunningServer, number: number): Promise<Round> {
@@ -55,26 +68,66 @@ async function round(server: RunningServer, number: number): Promise<Round> {
     peak = Math.max(peak, frontBytes(server));
   }, SAMPLE_MS);
   const from = performance.now();
+  const deaf = Array.from({ length: share(deafPercent) }, (_, i) =>
+    deafClient(server.url, prompt(number, connections - 1 - i)),
+  );
   const ends = await Promise.allSettled(
-    Array.from({ length: connections }, (_, i) =>
-      runStream(server.url, { prompt: prompt(number, i), maxTokens: generated }),
+    Array.from({ length: connections - deaf.length }, (_, i) =>
+      i < share(leavePercent) ? leaver(server.url, prompt(number, i)) : stayer(server, number, i),
     ),
   );
   const seconds = (performance.now() - from) / 1000;
+  for (const socket of deaf) socket.destroy();
   clearInterval(sampler);
   await delay(SETTLE_MS);
-  const runs = ends.flatMap((end): StreamRun[] => (end.status === 'fulfilled' ? [end.value] : []));
+  const runs = ends.flatMap((end): StreamRun[] =>
+    end.status === 'fulfilled' && end.value !== 'left' ? [end.value] : [],
+  );
+  const failed = ends.flatMap((end) => (end.status === 'rejected' ? [String(end.reason)] : []));
   const times = runs.map(ttftMs);
   const hosts = descendants(server.pid).map((pid) => memoryUse(pid).pssBytes);
   return {
-    failures: ends.flatMap((end) => (end.status === 'rejected' ? [String(end.reason)] : [])),
+    failures: failed,
     wrongLengths: runs.filter((run) => run.completionTokens !== generated).length,
+    left: ends.length - runs.length - failed.length,
+    deaf: deaf.length,
     ttftP50Ms: percentile(times, 0.5),
     ttftP95Ms: percentile(times, 0.95),
     seconds,
     frontBytes: { before, peak, after: frontBytes(server) },
     hostAfterBytes: hosts.reduce((sum, bytes) => sum + bytes, 0),
   };
+}
+
+const share = (percent: number): number => Math.floor((connections * percent) / 100);
+
+const stayer = (server: RunningServer, number: number, connection: number): Promise<StreamRun> =>
+  runStream(server.url, { prompt: prompt(number, connection), maxTokens: generated });
+
+/** Leaves as soon as it has read something; resolves when its connection is closed. */
+function leaver(url: string, tokens: number[]): Promise<'left'> {
+  const socket = rawClient(url, tokens);
+  socket.once('data', () => socket.destroy());
+  return new Promise((resolve) => socket.once('close', () => resolve('left')));
+}
+
+/** Its reply fills the buffers between here and there, then the server's own. */
+function deafClient(url: string, tokens: number[]): Socket {
+  const socket = rawClient(url, tokens);
+  socket.pause();
+  return socket;
+}
+
+function rawClient(url: string, tokens: number[]): Socket {
+  const { hostname, port } = new URL(url);
+  const body = JSON.stringify({ prompt: tokens, max_tokens: generated, stream: true });
+  const socket = connect({ port: Number(port), host: hostname });
+  socket.on('error', () => socket.destroy());
+  socket.write(
+    `POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n` +
+      `content-length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+  );
+  return socket;
 }
 
 /** Distinct from its first token on, so that nothing is shared. */
@@ -93,13 +146,14 @@ const rounds: Round[] = [];
 try {
   for (let number = 1; number <= options.repetitions; number++) {
     progress(`round ${number} of ${options.repetitions}`);
-    rounds.push(await round(server, number));
+    const result = await round(server, number);
+    rounds.push(result);
+    progress(`  front ${megabytes(result.frontBytes.after)} MB after it`);
   }
 } finally {
   await server.stop();
 }
 
-const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(1);
 const failures = rounds.flatMap((result) => result.failures);
 printResult(
   options,
@@ -115,6 +169,8 @@ printResult(
         'round',
         'failures',
         'wrong length',
+        'left',
+        'deaf',
         'seconds',
         'TTFT p50, ms',
         'p95, ms',
@@ -127,6 +183,8 @@ printResult(
         String(i + 1),
         String(result.failures.length),
         String(result.wrongLengths),
+        String(result.left),
+        String(result.deaf),
         result.seconds.toFixed(1),
         result.ttftP50Ms.toFixed(0),
         result.ttftP95Ms.toFixed(0),

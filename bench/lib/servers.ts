@@ -84,7 +84,9 @@ function plenumCommand(options: BenchOptions, shape: Shape, port: number): Comma
   };
   const main = join(ROOT, 'src/cli/main.ts');
   const reference = shape.reference ?? options.model;
-  const args = [main, 'serve', reference, ...flat(flags), ...(shape.plenumFlags ?? [])];
+  // As `npm start` runs it.
+  const node = ['--max-semi-space-size=4'];
+  const args = [...node, main, 'serve', reference, ...flat(flags), ...(shape.plenumFlags ?? [])];
   return { file: process.execPath, args, ...plenumEnvironment() };
 }
 
