@@ -1,8 +1,8 @@
 /**
  * What the measuring client of `plenum bench` costs: how late a first token becomes by it with many
  * streams at once, and how many tokens per second it takes on one processor. Against a server in a
- * process of its own that does nothing but write chunks, each with the moment at which it was written
- * on the clock that both processes share.
+ * process of its own that does nothing but write chunks, each with the moment at which it was
+ * written on the clock that both processes share.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -41,7 +41,10 @@ interface Ask {
   readonly ticksPerSecond: number;
 }
 
-/** Answers every request with `tokens` chunks, at its own pace; tells its parent what it wrote when. */
+/**
+ * Answers every request with `tokens` chunks, at its own pace; tells its parent what it wrote
+ * when.
+ */
 function serve(): void {
   const server = createServer((incoming, response) => {
     let text = '';

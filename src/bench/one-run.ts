@@ -73,6 +73,8 @@ async function measured(
   const workload = workloadOf(options, runSeed(options));
   const requestsSha256 = workload.sha256(spec.requests);
   const pace = paceOf(options);
+  // Before the clock of the run starts: a meter may take a while to give its first reading.
+  const power = (await spec.meter?.start()) ?? null;
   const startedAt = new Date().toISOString();
   const epoch = performance.now();
   const sampler = session.pid === null ? null : await ResourceSampler.start(session.pid, epoch);
@@ -84,18 +86,23 @@ async function measured(
     watcher.sample(place, sample, records);
   const over = new AbortController();
   const flood = flooded(options, floodClient, AbortSignal.any([signal, over.signal]), base);
-  const driven = await drive({ ...base, client, workload, pace, signal, onSample });
+  const load = drive({ ...base, client, workload, pace, signal, onSample });
+  const driven = await load.catch(async (thrown: unknown) => {
+    await power?.stop();
+    throw thrown;
+  });
   over.abort();
   const floodRecords = await flood;
   const health = meter.stop(spec.clientLimits);
   const resources = (await sampler?.stop()) ?? null;
+  const energy = (await power?.stop()) ?? null;
   const notes = notesOf(options, driven, health.reasons);
   return {
     ...place,
     order: options.order,
     ...{ startedAt, wallMs: driven.wallMs, warmup: [], timeline: [...driven.timeline] },
     records: [...driven.records, ...floodRecords],
-    ...{ resources, client: health, energy: null, requestsSha256 },
+    ...{ resources, client: health, energy, requestsSha256 },
     valid: notes.length === 0,
     notes,
   };
@@ -176,7 +183,10 @@ const lanesOf = ({ spec, place }: RunOptions): number => {
   return load.mode === 'closed' ? load.clients : spec.users;
 };
 
-/** The same for every target; another for each repetition and point, so that no cache has it yet. */
+/**
+ * The same for every target; another for each repetition and point, so that no cache has it
+ * yet.
+ */
 const runSeed = ({ spec, place: { repetition, point } }: RunOptions): number =>
   seedOf(spec.seed, repetition, point?.axis ?? '', point?.value ?? 0);
 

@@ -3,6 +3,7 @@ import type { RequestLimits } from './client/limits.ts';
 import type { ClientLimits } from './client/meter.ts';
 import type { ScenarioSettings } from './load/scenario.ts';
 import type { TraceConversation } from './load/trace.ts';
+import type { Meter } from './power/meter.ts';
 import type {
   Load,
   Machine,
@@ -56,6 +57,8 @@ export interface BenchSpec {
   /** Spawned servers run all the time, beside each other, instead of each for its own runs. */
   readonly keepSpawned: boolean;
   readonly machine: Machine;
+  /** Of this machine; null where it has none that may be read. */
+  readonly meter?: Meter | null;
   readonly versions: { readonly plenum: string; readonly node: string };
   /** The command line, without secrets. */
   readonly command: readonly string[];

@@ -1,7 +1,8 @@
 /**
  * What one event of a stream says: text, an end, a count, an error. Reads the shapes of OpenAI's
- * chat and text completions and what known servers make of them. Looks at the fields by hand and not
- * through a schema: it runs for every token, and a field that it does not know is not its affair.
+ * chat and text completions and what known servers make of them. Looks at the fields by hand and
+ * not through a schema: it runs for every token, and a field that it does not know is not its
+ * affair.
  */
 
 export interface Usage {

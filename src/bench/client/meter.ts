@@ -1,7 +1,7 @@
 /**
- * What the measuring client costs: processor time, delay of its event loop, the time for which bytes
- * waited on the parser, and how late requests left. One for each run; `stop` judges whether the client
- * was what was measured.
+ * What the measuring client costs: processor time, delay of its event loop, the time for which
+ * bytes waited on the parser, and how late requests left. One for each run; `stop` judges whether
+ * the client was what was measured.
  */
 import { createHistogram, monitorEventLoopDelay, type RecordableHistogram } from 'node:perf_hooks';
 import type { ClientHealth, Delay } from '../result.ts';
@@ -18,7 +18,10 @@ export interface ClientLimits {
   readonly loopP99MsMax: number;
 }
 
-/** Beyond these the client was the bottleneck: the delays are what would show in a TTFT or a gap. */
+/**
+ * Beyond these the client was the bottleneck: the delays are what would show in a TTFT or a
+ * gap.
+ */
 export const CLIENT_LIMITS: ClientLimits = {
   cpuShareMax: 0.9,
   parseP99MsMax: 5,

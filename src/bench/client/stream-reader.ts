@@ -1,6 +1,6 @@
 /**
- * Reads one streamed answer: when its pieces of text arrived, how it ended, what it counted. Says by
- * a value what was wrong with it; it knows no sockets and no limits of time.
+ * Reads one streamed answer: when its pieces of text arrived, how it ended, what it counted. Says
+ * by a value what was wrong with it; it knows no sockets and no limits of time.
  */
 import type { ErrorKind } from '../result.ts';
 import { readChunk, shorten, type Usage } from './chunk.ts';

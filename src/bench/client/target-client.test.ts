@@ -1,4 +1,7 @@
-/** Every way in which a server can misbehave ends in a record with its kind, and in no other way. */
+/**
+ * Every way in which a server can misbehave ends in a record with its kind, and in no other
+ * way.
+ */
 
 import { once } from 'node:events';
 import { createServer, type Socket } from 'node:net';
@@ -113,7 +116,8 @@ describe('a good stream', () => {
 
   it('is read whatever the borders of its packets', async () => {
     const whole = Buffer.from(
-      `: hello\r\n\r\n${ROLE}${delta('é😀').replaceAll('\n', '\r\n')}${delta('b', 'stop')}${USAGE}${DONE}`,
+      `: hello\r\n\r\n${ROLE}${delta('é😀').replaceAll('\n', '\r\n')}` +
+        `${delta('b', 'stop')}${USAGE}${DONE}`,
     );
     for (const size of [1, 2, 3, 7, 64]) {
       const { record, client } = await send((response) => {

@@ -19,7 +19,10 @@ export interface ClientOptions {
   readonly limits: RequestLimits;
 }
 
-/** Gaps that the records of one client keep, over all requests; later ones keep their worst alone. */
+/**
+ * Gaps that the records of one client keep, over all requests; later ones keep their worst
+ * alone.
+ */
 export const GAPS_KEPT_MAX = 5_000_000;
 /** Limits are looked at so often, or four times within the shortest of them. */
 const WATCH_MS = 250;
@@ -54,7 +57,10 @@ export class TargetClient {
     this.#watch = setInterval(() => this.#check(), period).unref();
   }
 
-  /** Requests from now on are of a new run: their times count from `epoch`, their cost on `meter`. */
+  /**
+   * Requests from now on are of a new run: their times count from `epoch`, their cost on
+   * `meter`.
+   */
   begin(epoch: number, meter: ClientMeter | null): void {
     this.#epoch = epoch;
     this.#meter = meter;

@@ -1,7 +1,7 @@
 /**
- * Drives one run: sends the requests of a workload in an open or a closed loop, until its time or its
- * number is over, its signal ends it, or the target has fallen away. Gives every record; never throws
- * for what a target does.
+ * Drives one run: sends the requests of a workload in an open or a closed loop, until its time or
+ * its number is over, its signal ends it, or the target has fallen away. Gives every record; never
+ * throws for what a target does.
  */
 import type { Call } from '../client/call.ts';
 import type { TargetClient } from '../client/target-client.ts';
@@ -46,7 +46,10 @@ export const IN_FLIGHT_MAX = 4096;
 const SAMPLE_MS = 1000;
 /** A client of a closed loop waits as long as Retry-After says, but no longer than this. */
 const RETRY_AFTER_MS_MAX = 5000;
-/** After a refusal without Retry-After or a lost connection, so that a dead target is not hammered. */
+/**
+ * After a refusal without Retry-After or a lost connection, so that a dead target is not
+ * hammered.
+ */
 const BACKOFF_MS = 100;
 
 export async function drive(options: DriveOptions): Promise<Driven> {

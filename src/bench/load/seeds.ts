@@ -1,4 +1,7 @@
-/** Seeds that follow from a seed and a name, so that each part of a load has randomness of its own. */
+/**
+ * Seeds that follow from a seed and a name, so that each part of a load has randomness of its
+ * own.
+ */
 
 /** FNV-1a over the parts: the same parts give the same seed, on any machine. */
 export function seedOf(...parts: readonly (string | number)[]): number {

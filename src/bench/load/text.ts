@@ -24,7 +24,10 @@ moment air teacher force education foot boy age policy music market sense road p
 
 export const WORDS: readonly string[] = COMMON.split(/\s+/);
 
-/** One word is one token: what is nearly true of any vocabulary, and what is used if nothing says. */
+/**
+ * One word is one token: what is nearly true of any vocabulary, and what is used if nothing
+ * says.
+ */
 export const PLAIN_STOCK: WordStock = {
   first: WORDS,
   following: WORDS,

@@ -1,6 +1,6 @@
 /**
- * Conversations out of a file: lengths alone, or what people and models wrote. Lines of JSON, or one
- * JSON array as ShareGPT's dumps are. Throws `usage` with the place of what it cannot read.
+ * Conversations out of a file: lengths alone, or what people and models wrote. Lines of JSON, or
+ * one JSON array as ShareGPT's dumps are. Throws `usage` with the place of what it cannot read.
  */
 import { z } from 'zod';
 import { PlenumError } from '../../base/errors.ts';
@@ -102,8 +102,6 @@ const ROLES: Readonly<Record<string, 'system' | 'user' | 'assistant'>> = {
   gpt: 'assistant',
   assistant: 'assistant',
   model: 'assistant',
-  chatgpt: 'assistant',
-  bard: 'assistant',
 };
 
 /** Messages of one side that follow each other are one message. */

@@ -1,6 +1,6 @@
 /**
- * Gets to know a target before it is measured: its model, what it is, which fields it refuses, how it
- * counts. Throws PlenumError where it cannot be measured at all, and says why.
+ * Gets to know a target before it is measured: its model, what it is, which fields it refuses, how
+ * it counts. Throws PlenumError where it cannot be measured at all, and says why.
  */
 import { defined } from '../../base/assert.ts';
 import { PlenumError } from '../../base/errors.ts';

@@ -1,7 +1,7 @@
 /**
  * A server that the bench starts itself: a command line with {port} in it, run by the shell in a
- * process group of its own, waited for, and ended with everything that it started. However the bench
- * ends, its servers end with it.
+ * process group of its own, waited for, and ended with everything that it started. However the
+ * bench ends, its servers end with it.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer } from 'node:net';
@@ -105,8 +105,8 @@ async function untilReady(
 }
 
 /**
- * It lists its models, and neither /ready nor /health says otherwise. A server that has no such path
- * answers 404 or the like; one that is loading 503.
+ * It lists its models, and neither /ready nor /health says otherwise. A server that has no such
+ * path answers 404 or the like; one that is loading 503.
  */
 async function isReady(api: Parameters<typeof ask>[0], path: string | null): Promise<boolean> {
   if (path !== null) return (await ask(api, path)).status === 200;

@@ -1,4 +1,7 @@
-/** `plenum bench` as a command line: its flags, its table, its exit codes, its page in the documents. */
+/**
+ * `plenum bench` as a command line: its flags, its table, its exit codes, its page in the
+ * documents.
+ */
 import { readFileSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';

@@ -31,6 +31,8 @@ export interface BenchFlags {
   readonly threshold?: readonly string[];
   readonly json?: string;
   readonly html?: string;
+  readonly weights?: string;
+  readonly machine?: string;
   readonly readyPath?: string;
   readonly keepSpawned?: true;
   readonly connectTimeout?: string;
@@ -74,6 +76,8 @@ export function benchFlags(command: Command): Command {
     .option('--threshold <condition>', "exit code 1 unless it holds, as 'ttft.p95<500ms'", collect)
     .option('--json <file>', 'write the report; - is standard output, instead of the table')
     .option('--html <file>', 'write the report as one page')
+    .option('--weights <model>', 'what targets serve, as fit names it: predicts their speed')
+    .option('--machine <id>', 'what they run on, for prediction and cost (default: this one)')
     .option('--keep-spawned', 'run spawned servers beside each other, not each for its own runs')
     .option(
       '--ready-path <path>',

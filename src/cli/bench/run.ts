@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { PlenumError } from '../../base/errors.ts';
 import { runBench } from '../../bench/bench.ts';
+import { findMeter } from '../../bench/power/meter.ts';
 import type { Report } from '../../bench/result.ts';
 import {
   heldBySummaries,
@@ -11,6 +12,7 @@ import {
   type Threshold,
 } from '../../bench/stats/threshold.ts';
 import type { CliContext } from '../context.ts';
+import { factsOf, withFacts } from './facts.ts';
 import type { BenchFlags } from './flags.ts';
 import { liveOf } from './live.ts';
 import { showReport } from './show.ts';
@@ -22,12 +24,14 @@ export async function bench(
   context: CliContext,
 ): Promise<void> {
   const thresholds = (flags.threshold ?? []).map(parseThreshold);
-  const spec = await toSpec(flags, argv, context);
+  const facts = await factsOf(flags, context);
+  const { meter } = await findMeter();
+  const spec = { ...(await toSpec(flags, argv, context)), meter };
   const signal = context.interrupted();
   const live = liveOf(spec, context.stderr);
   let report: Report;
   try {
-    report = await runBench(spec, { signal, watcher: live });
+    report = withFacts(await runBench(spec, { signal, watcher: live }), facts);
   } finally {
     live.end();
   }

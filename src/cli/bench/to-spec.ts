@@ -1,4 +1,7 @@
-/** From flags to what a bench is told. Reads the files they name; throws `usage` for what is wrong. */
+/**
+ * From flags to what a bench is told. Reads the files they name; throws `usage` for what is
+ * wrong.
+ */
 import { readFile, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { PlenumError } from '../../base/errors.ts';
