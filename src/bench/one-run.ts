@@ -76,8 +76,9 @@ async function measured(
   // Before the clock of the run starts: a meter may take a while to give its first reading.
   const power = (await spec.meter?.start()) ?? null;
   const startedAt = new Date().toISOString();
+  const sampler = session.pid === null ? null : await ResourceSampler.start(session.pid);
   const epoch = performance.now();
-  const sampler = session.pid === null ? null : await ResourceSampler.start(session.pid, epoch);
+  sampler?.begin(epoch);
   const meter = new ClientMeter();
   client.begin(epoch, meter);
   floodClient?.begin(epoch, meter);

@@ -7,7 +7,7 @@ const SAMPLE_MS = 1000;
 
 export class ResourceSampler {
   readonly #pid: number;
-  readonly #epoch: number;
+  #epoch = performance.now();
   readonly #samples: Resources['samples'] = [];
   #first: TreeUse | null = null;
   #last: TreeUse | null = null;
@@ -15,18 +15,22 @@ export class ResourceSampler {
   #pending: Promise<void> = Promise.resolve();
   #isBusy = false;
 
-  private constructor(pid: number, epoch: number) {
+  private constructor(pid: number) {
     this.#pid = pid;
-    this.#epoch = epoch;
   }
 
-  static async start(pid: number, epoch: number): Promise<ResourceSampler> {
-    const sampler = new ResourceSampler(pid, epoch);
+  static async start(pid: number): Promise<ResourceSampler> {
+    const sampler = new ResourceSampler(pid);
     await sampler.#sample();
     sampler.#timer = setInterval(() => {
       if (!sampler.#isBusy) sampler.#pending = sampler.#sample();
     }, SAMPLE_MS);
     return sampler;
+  }
+
+  /** The run begins: a first sample takes its time, and was taken before. */
+  begin(epoch: number): void {
+    this.#epoch = epoch;
   }
 
   /** Null where the processes could not be looked at. */
