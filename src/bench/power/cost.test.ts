@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { OWNERSHIP_DEFAULTS, type Ownership } from '../../planner/money.ts';
 import type { Run } from '../result.ts';
-import { noisyReport } from '../stats/fixture-noise.ts';
+import { FIXTURE_RECORD, noisyReport } from '../stats/fixture-noise.ts';
 import { summarise } from '../stats/summary.ts';
 import { costsOf, modelledEnergy } from './cost.ts';
 
@@ -12,7 +12,7 @@ const OWNED: Ownership = {
   idleWatts: null,
   ...OWNERSHIP_DEFAULTS,
 };
-const POWER = { machine: 'm', idleWatts: 10, loadWatts: 110 };
+const POWER = { machine: 'm', idleWatts: 10, loadWatts: 110, isProcessor: true };
 
 const measured = (energyOf: (run: Run) => Run['energy']) => {
   const report = noisyReport({ seed: 1, repetitions: 3, factor: 1, noise: 0 });
@@ -56,12 +56,24 @@ describe('cost of tokens', () => {
 
 describe('modelled energy', () => {
   const resources = measured(at50Watts).runs[0]?.resources ?? null;
-  const run = { wallMs: 1000, resources: resources && { ...resources, cpuMs: 500 } };
+  const records = [0, 100, 600].map((sentMs) => ({
+    ...FIXTURE_RECORD,
+    sentMs,
+    endMs: sentMs + 200,
+  }));
+  const run = { wallMs: 1000, resources: resources && { ...resources, cpuMs: 500 }, records };
 
   it('lies between idle and load by the use of the processors, and is called modelled', () => {
     const energy = modelledEnergy(run, { power: POWER, cores: 2 });
     expect(energy).toMatchObject({ source: 'modelled', wattsMean: 35, joules: 35 });
     expect(energy?.meter).toContain('idle 10 W to load 110 W of m');
+  });
+
+  it('of a GPU follows the time in which requests were in flight, overlaps counted once', () => {
+    const power = { ...POWER, isProcessor: false };
+    const energy = modelledEnergy({ ...run, resources: null }, { power, cores: 2 });
+    expect(energy).toMatchObject({ wattsMean: 60, joules: 60 });
+    expect(energy?.meter).toContain('while requests were in flight');
   });
 
   it('is none where a figure is missing', () => {

@@ -13,24 +13,41 @@ export interface PowerFigures {
   readonly machine: string;
   readonly idleWatts: number | null;
   readonly loadWatts: number | null;
+  /** What computes is its processor, whose time was measured; of a GPU nothing was. */
+  readonly isProcessor: boolean;
 }
 
 /**
- * Between idle and load by the share of processors that worked. Null without both figures or
- * without the processor time of the server; only where the processor computes.
+ * Between idle and load: by the share of processors that worked, or of a GPU by the share of the
+ * time in which requests were on their way. Null without both figures or the processor time.
  */
 export function modelledEnergy(
-  run: Pick<Run, 'wallMs' | 'resources'>,
+  run: Pick<Run, 'wallMs' | 'resources' | 'records'>,
   { power, cores }: { readonly power: PowerFigures; readonly cores: number },
 ): Energy | null {
-  const { idleWatts, loadWatts, machine } = power;
-  if (idleWatts === null || loadWatts === null || run.resources === null) return null;
-  if (!(run.wallMs > 0) || cores < 1) return null;
-  const busy = Math.min(1, run.resources.cpuMs / (run.wallMs * cores));
-  const wattsMean = idleWatts + (loadWatts - idleWatts) * busy;
-  const joules = (wattsMean * run.wallMs) / 1e3;
-  const meter = `idle ${idleWatts} W to load ${loadWatts} W of ${machine}, by processor use`;
-  return { joules, wattsMean, source: 'modelled', meter };
+  const { idleWatts, loadWatts, machine, isProcessor } = power;
+  if (idleWatts === null || loadWatts === null || !(run.wallMs > 0) || cores < 1) return null;
+  const cpuMs = run.resources?.cpuMs ?? null;
+  if (isProcessor && cpuMs === null) return null;
+  const busyMs = isProcessor ? (cpuMs ?? 0) / cores : inFlightMs(run.records);
+  const wattsMean = idleWatts + (loadWatts - idleWatts) * Math.min(1, busyMs / run.wallMs);
+  const how = isProcessor ? 'by processor use' : 'load while requests were in flight';
+  return {
+    joules: (wattsMean * run.wallMs) / 1e3,
+    wattsMean,
+    source: 'modelled',
+    meter: `idle ${idleWatts} W to load ${loadWatts} W of ${machine}, ${how}`,
+  };
+}
+
+/** How long at least one request was on its way. */
+function inFlightMs(records: Run['records']): number {
+  let [sum, until] = [0, 0];
+  for (const { sentMs, endMs } of records.toSorted((a, b) => a.sentMs - b.sentMs)) {
+    sum += Math.max(0, endMs - Math.max(sentMs, until));
+    until = Math.max(until, endMs);
+  }
+  return sum;
 }
 
 /** One for each summary; `owned` says what the machine costs, its watts are replaced. */
