@@ -122,7 +122,7 @@ export class Run {
     this.#opened.resolve();
   }
 
-  /** Resolves when every choice is accepted; never, if it is known before that there is no reply. */
+  /** Resolves when every choice is accepted; never, if there is no reply, known before that. */
   get accepted(): Promise<void> {
     return this.#accepted.promise;
   }

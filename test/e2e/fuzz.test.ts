@@ -75,7 +75,7 @@ async function expectUnharmed(): Promise<void> {
 async function expectOrderly(path: string, body: string): Promise<void> {
   const reply = await server.post(path, body);
   const text = await reply.text();
-  // A deadline that the request itself set may pass on a busy machine: 504, or an event if it streams.
+  // A deadline that the request itself set may pass on a busy machine: 504, or an event.
   const expired = body.includes('"deadline_ms"') && text.includes('"code":"deadline_exceeded"');
   if (reply.status === 200) {
     if (!expired) expect(text).not.toContain('data: {"error"');
