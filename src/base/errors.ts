@@ -138,7 +138,10 @@ export const ERROR_TABLE = {
     true,
     'The system is short of memory, so that no model is loaded at the moment.',
   ),
-  model_in_use: invalid(409, 'The model serves, loads or is pinned, and so cannot be unloaded now.'),
+  model_in_use: invalid(
+    409,
+    'The model serves, loads or is pinned, and so cannot be unloaded now.',
+  ),
   guard_unavailable: server(
     503,
     true,
