@@ -122,13 +122,13 @@ describe('an error is one line without a stack trace', () => {
   });
 
   it('but for several errors of a configuration, which follow it', async () => {
-    writeFileSync(join(cwd, 'plenum.yaml'), 'prot: 1\nserver: {port: x}\n');
+    writeFileSync(join(cwd, 'plenum.yaml'), 'wibble: 1\nserver: {port: x}\n');
     const { code, err } = await plenum(['config']);
     expect(code).toBe(2);
     expect(err).toBe(
       'plenum: the configuration has 2 errors (config_invalid)\n' +
-        '  plenum.yaml:1:1: prot: unknown key; known keys: ' +
-        'server, models, defaults, home, drain_ms\n' +
+        '  plenum.yaml:1:1: wibble: unknown key; known keys: ' +
+        'server, models, defaults, pool, home, drain_ms\n' +
         '  plenum.yaml:2:16: server.port is "x"; expected a whole number from 0 to 65535\n',
     );
   });
