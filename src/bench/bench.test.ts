@@ -37,8 +37,8 @@ const SILENT: BenchWatcher = {
 };
 
 const NO_LIMITS = {
-  ...{ cpuShareMax: Infinity, parseP99MsMax: Infinity },
-  ...{ lateP99MsMax: Infinity, loopP99MsMax: Infinity },
+  ...{ cpuShareMax: Infinity, parseP90MsMax: Infinity },
+  ...{ lateP90MsMax: Infinity, loopP90MsMax: Infinity },
 };
 
 function specOf(targets: readonly TargetSpec[], more: Partial<BenchSpec> = {}): BenchSpec {
