@@ -50,7 +50,7 @@ export function raplJoules(
   return sum / 1e6;
 }
 
-/** Watts of one line of `macmon pipe`: of the whole system, or of its chip where that is missing. */
+/** Watts of one line of `macmon pipe`: of the system, or of its chip where that is missing. */
 export function macmonWatts(line: string): { readonly watts: number; readonly of: string } | null {
   let json: unknown;
   try {

@@ -3,7 +3,7 @@
  * nothing (its own policy forbids it). Everything that came from a target is escaped.
  */
 import { formatBytes, formatMillis } from '../../base/units.ts';
-import { svgFigure } from '../../plot/svg-plot.ts';
+import { FIGURE_COLOURS, svgFigure } from '../../plot/svg-plot.ts';
 import type { Comparison, Report, Target } from '../result.ts';
 import { headline } from '../stats/sentence.ts';
 import { pointsOf } from '../stats/summary.ts';
@@ -90,17 +90,21 @@ function loadText({ setup, runs }: Report): string {
   return `${rate}, sent whether or not earlier ones are answered, ${times}`;
 }
 
-function warnings(report: Report): Html {
-  const invalid = report.runs.filter(({ valid }) => !valid);
-  const lines = [
-    ...(report.partial ? ['This report is partial: the bench did not come to its end.'] : []),
-    ...invalid.map(
-      ({ target, repetition, point, notes }) =>
-        `Left out: ${target}, repetition ${repetition}` +
-        `${point === null ? '' : ` at ${pointTitle(point)}`}: ${notes.join('; ')}`,
-    ),
-  ];
-  return html`${lines.map((line) => html`<p class="warning">${line}</p>\n`)}`;
+function warnings({ partial, runs }: Report): Html {
+  const invalid = runs.filter(({ valid }) => !valid);
+  const items = invalid.map(({ target, repetition, point, notes }) => {
+    const where = point === null ? '' : ` at ${pointTitle(point)}`;
+    return html`<li>${target}, repetition ${repetition}${where}: ${notes.join('; ')}</li>\n`;
+  });
+  const isEnd = partial ? 'This report is partial: the bench did not come to its end.' : null;
+  return html`${isEnd === null ? null : html`<p class="warning">${isEnd}</p>`}
+${
+  items.length === 0
+    ? null
+    : html`<details class="warning"><summary>${items.length} of ${runs.length} runs are left out of
+every figure</summary><ul>
+${items}</ul></details>`
+}`;
 }
 
 /** Comparisons by target and point, in their order. */
@@ -165,7 +169,7 @@ ${parts}</div>
 function legend(targets: readonly Target[]): Html | null {
   if (targets.length < 2) return null;
   const names = targets.map(({ name }, index) => {
-    const colour = (index % 7) + 1;
+    const colour = (index % FIGURE_COLOURS) + 1;
     return html`<span><i style="background: var(--series-${colour})"></i>${name}</span>`;
   });
   return html`<p class="legend">${names}</p>`;
@@ -189,8 +193,8 @@ function predictions({ predictions: all = [] }: Report): Html | null {
   if (all.length === 0) return null;
   return html`<h2>Measured, predicted, possible</h2>
 <p class="dim small">Decode is tokens per second of all streams together while they answer; prefill is
-tokens of the uncached prompt per second until the first token. No engine on this machine can be above
-the physical limit: its peak bandwidth and operations with no overhead at all.</p>
+tokens of the uncached prompt per second until the first token. No engine on this machine can be
+above the physical limit: its peak bandwidth and operations with no overhead at all.</p>
 ${predictionTable(all)}`;
 }
 
@@ -211,7 +215,7 @@ function setupSection(report: Report): Html {
   const rows: readonly (readonly [string, string])[] = [
     ['Machine', `${machine.cpu}, ${machine.cores} logical processors, ${machine.arch}`],
     ['Memory', formatBytes(machine.memoryBytes)],
-    ['GPU', machine.gpu ?? 'none found'],
+    ['GPU', machine.gpu ?? 'not known'],
     ['System', machine.os],
     ['Versions', `plenum ${versions.plenum}, Node ${versions.node}`],
     ['Seed', String(setup.seed)],
@@ -231,9 +235,12 @@ function setupSection(report: Report): Html {
 ${list}</dl>
 <pre>${setup.command.map(shellWord).join(' ')}</pre>
 ${report.targets.map(targetPart)}
-${notes.length === 0 ? null : html`<h3>Notes</h3><ul>${notes.map((note) => html`<li>${note}</li>`)}</ul>`}
+${notes.length === 0 ? null : notesPart(notes)}
 `;
 }
+
+const notesPart = (notes: readonly string[]): Html =>
+  html`<h3>Notes</h3><ul>${notes.map((note) => html`<li>${note}</li>`)}</ul>`;
 
 function targetPart(target: Target): Html {
   const { name, url, origin, command, model, server, tokenizer, quirks } = target;

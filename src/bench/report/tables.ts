@@ -126,9 +126,12 @@ export function comparisonTable(comparisons: readonly Comparison[]): Html {
   return table(head, rows);
 }
 
-/** The sentence without what stands in the first column. */
-const afterTitle = ({ sentence, metric, statistic }: Comparison): string =>
-  sentence.slice(titleOf(metric, statistic).length + 2);
+/** The sentence without what stands in the other columns. */
+function afterTitle({ sentence, metric, statistic, verdict }: Comparison): string {
+  const rest = sentence.slice(titleOf(metric, statistic).length + 2);
+  const isPlain = verdict === 'better' || verdict === 'worse';
+  return isPlain ? rest.replace(/ \(ratio [^()]*\)$/, '') : '';
+}
 
 export function errorsTable({ summaries, runs }: Report): Html | null {
   const rows = summaries.flatMap((summary) => {
@@ -150,7 +153,11 @@ export function errorsTable({ summaries, runs }: Report): Html | null {
     });
   });
   if (rows.length === 0) return null;
-  return table(['', 'kind', 'requests', 'of all', 'for example'], rows);
+  const [kind, example] = [
+    html`<span class="left">kind</span>`,
+    html`<span class="left">for example</span>`,
+  ];
+  return table(['', kind, 'requests', 'of all', example], rows);
 }
 
 export function startsTable({ targets }: Report): Html | null {

@@ -17,7 +17,6 @@ import {
 import { Histogram } from './histogram.ts';
 
 export type RequestMetric = 'ttft' | 'itl' | 'gap' | 'tpot' | 'e2e';
-export const REQUEST_METRICS: readonly RequestMetric[] = ['ttft', 'itl', 'gap', 'tpot', 'e2e'];
 
 const SHARES = { p50: 0.5, p90: 0.9, p95: 0.95, p99: 0.99, max: 1 } as const;
 

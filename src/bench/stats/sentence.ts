@@ -62,6 +62,9 @@ export function sentenceOf(ask: SentenceAsk): string {
   return `${what}: ${target} is ${verdictWord(ask)} than ${baseline}, ${howMuch(ask)} (${evidence})`;
 }
 
+/** Of metrics with a difference, so many are named; the table has all. */
+const NAMED_MAX = 4;
+
 /** Two targets in a sentence: where the one is better, where worse, and how much is left open. */
 export function headline(comparisons: readonly Comparison[]): string {
   const [first] = comparisons;
@@ -69,8 +72,14 @@ export function headline(comparisons: readonly Comparison[]): string {
   const { target, baseline } = first;
   const of = (verdict: Comparison['verdict']): readonly Comparison[] =>
     comparisons.filter((one) => one.verdict === verdict);
-  const list = (some: readonly Comparison[]): string =>
-    some.map((one) => `${titleOf(one.metric, one.statistic)}${changeText(one)}`).join('; ');
+  const list = (some: readonly Comparison[]): string => {
+    const names = some.map(
+      (one) => `${titleOf(one.metric, one.statistic).replace(',', '')}${changeText(one)}`,
+    );
+    const more = names.length - NAMED_MAX;
+    const shown = more > 1 ? [...names.slice(0, NAMED_MAX), `${more} more`] : names;
+    return shown.join(', ').replace(/, (\S+ more)$/, ' and $1');
+  };
   const open = of('indistinguishable').length;
   if (of('undecided').length === comparisons.length) {
     return `${target} against ${baseline}: too few repetitions for a verdict.`;
@@ -83,7 +92,7 @@ export function headline(comparisons: readonly Comparison[]): string {
     ...(of('worse').length > 0 ? [`worse in ${list(of('worse'))}`] : []),
     ...(open > 0 ? [`not distinguishable in ${open} of ${comparisons.length} metrics`] : []),
   ];
-  return `${target} against ${baseline}: ${parts.join('. ')}.`;
+  return `${target} against ${baseline}: ${parts.join('; ')}.`;
 }
 
 function changeText({ ratio }: Comparison): string {

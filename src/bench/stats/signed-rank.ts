@@ -2,8 +2,8 @@
  * Wilcoxon's signed-rank statistic: its exact distribution, the Hodges–Lehmann estimate and the
  * interval that belongs to it (Hollander, Wolfe and Chicken, Nonparametric Statistical Methods,
  * 3rd ed., 3.1–3.3). It asks of the differences only that they are symmetric about their middle,
- * which differences of two equal targets are by themselves. One wild pair hardly moves the estimate;
- * from 12 pairs on it hardly moves the interval either.
+ * which differences of two equal targets are by themselves. One wild pair hardly moves the
+ * estimate; from 12 pairs on it hardly moves the interval either.
  */
 import { assert } from '../../base/assert.ts';
 

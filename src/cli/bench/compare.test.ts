@@ -55,7 +55,7 @@ describe('plenum bench compare', () => {
     expect(code).toBe(0);
     expect(out).toContain('Both were made in the same way.');
     expect(out).toMatch(/time to first token, p50 +1\.\d+ +1\.\d+ … 1\.\d+ +worse/);
-    expect(out).toMatch(/b \(B\) against b \(A\): worse in time to first token, p50/);
+    expect(out).toMatch(/b \(B\) against b \(A\): worse in time to first token\s+p50/);
     expect(out).toMatch(/differences up to 5 % are\s+put down to\s+the\s+machine/);
   });
 
