@@ -25,8 +25,8 @@ import { modelRoutes, tokenizeRoutes } from './model-routes.ts';
 import { moderationsRoutes } from './moderations.ts';
 import { registerOpenApi } from './openapi.ts';
 import { documentRoutes, probeRoutes } from './operation-routes.ts';
-import { rerankRoutes } from './rerank.ts';
 import { Connections } from './parser-errors.ts';
+import { rerankRoutes } from './rerank.ts';
 import { FlushQueue } from './sse.ts';
 import { requestValidator } from './validate.ts';
 
@@ -102,8 +102,6 @@ function bareServer(door: FrontDoor, connections: Connections): FastifyInstance 
       requireHostHeader: false,
     },
   });
-}
-
   const { server } = app;
   server.maxConnections = limits.connectionsMax;
   server.on('drop', connections.dropped);
@@ -111,6 +109,8 @@ function bareServer(door: FrontDoor, connections: Connections): FastifyInstance 
   // An expectation that is not known may be left unmet; Node would answer past the hooks.
   server.on('checkExpectation', (request, reply) => server.emit('request', request, reply));
   return app;
+}
+
 /** The client's own `x-request-id` where it is a usable one, else a new one. */
 function genReqId(request: Pick<IncomingMessage, 'headers'>): string {
   const given = request.headers['x-request-id'];
@@ -154,8 +154,6 @@ function installExchange(app: FastifyInstance, door: FrontDoor, connections: Con
   });
 }
 
-/**
- * `app.close()` waits for the requests under way. Their connections would then stay open for the
 interface Following {
   readonly door: FrontDoor;
   readonly connections: Connections;
@@ -186,6 +184,8 @@ function openExchange(request: FastifyRequest, reply: FastifyReply, following: F
   if (backend.draining) reply.header('connection', 'close');
 }
 
+/**
+ * `app.close()` waits for the requests under way. Their connections would then stay open for the
  * keep-alive time, and the server with them: they are closed as they fall idle.
  */
 function installQuickClose(app: FastifyInstance): void {
