@@ -174,3 +174,19 @@ function advance(progress: Progress, result: StepResult & { kind: 'done' }): voi
     tokens.push(sample.token);
   }
 }
+
+/** Takes cells in sequences from 10 on until fewer than one context is left. */
+export async function fill(driver: Driver): Promise<number[]> {
+  const { cells } = driver.engine.facts;
+  const tokens = Int32Array.from({ length: 64 }, (_, i) => i + 1);
+  const seqs: number[] = [];
+  for (let used = 0; used + tokens.length * 3 < cells; used += tokens.length) {
+    const seq = 10 + seqs.length;
+    const request = driver.open(tokens);
+    const result = await driver.step([{ request, seq, start: 0, tokens, output: 'none' }]);
+    driver.engine.close(request);
+    assert(result.kind === 'done', `filling gave ${result.kind}`);
+    seqs.push(seq);
+  }
+  return seqs;
+}

@@ -12,7 +12,7 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { defined } from '../base/assert.ts';
 import { PlenumError } from '../base/errors.ts';
-import { Driver, type Finished, GREEDY } from './contract-driver.ts';
+import { Driver, type Finished, fill, GREEDY } from './contract-driver.ts';
 import type { Engine, EngineOptions } from './port.ts';
 
 /** Nearer is a tie: twice 4.4e-3, the largest difference of 1,152 tokens on `synthetic:tiny`. */
@@ -43,6 +43,8 @@ export interface ContractSkips {
   /** Why its cells cannot run out. */
   readonly shortage?: string;
 }
+
+const because = (reason?: string): string => (reason === undefined ? '' : ` (${reason})`);
 
 /** `open` makes a fresh engine with CONTRACT_OPTIONS and steps of at least 128 tokens. */
 export function describeEngineContract(
@@ -132,7 +134,7 @@ export function describeEngineContract(
 
       // Skipped where an engine's memory cannot share a prefix; its test says why.
       it.skipIf(skips.sharing !== undefined)(
-        `prefix-shared as unshared${skips.sharing === undefined ? '' : ` (${skips.sharing})`}`,
+        `prefix-shared as unshared${because(skips.sharing)}`,
         async () => {
           expect(engine.facts.prefixSharing).not.toBe('none');
           const alone = await expected(0);
@@ -306,8 +308,8 @@ export function describeEngineContract(
       });
     });
 
-    const shortage = skips.shortage === undefined ? '' : ` (${skips.shortage})`;
-    describe.skipIf(skips.shortage !== undefined)(`cells${shortage}`, () => {
+    // Skipped where they cannot run out; its name says why.
+    describe.skipIf(skips.shortage !== undefined)(`cells${because(skips.shortage)}`, () => {
       it('that do not suffice leave the cache as it was', async () => {
         const undisturbed = await driver.alone({ prompt: prompt(0), seq: 0, count: 10 });
         const key = driver.open(prompt(0));
@@ -374,22 +376,6 @@ export function describeEngineContract(
       await other.shutdown();
     });
   });
-}
-
-/** Takes cells in sequences from 10 on until fewer than one context is left. */
-async function fill(driver: Driver): Promise<number[]> {
-  const { cells } = driver.engine.facts;
-  const tokens = Int32Array.from({ length: 64 }, (_, i) => i + 1);
-  const seqs: number[] = [];
-  for (let used = 0; used + tokens.length * 3 < cells; used += tokens.length) {
-    const seq = 10 + seqs.length;
-    const request = driver.open(tokens);
-    const result = await driver.step([{ request, seq, start: 0, tokens, output: 'none' }]);
-    driver.engine.close(request);
-    expect(result.kind).toBe('done');
-    seqs.push(seq);
-  }
-  return seqs;
 }
 
 /** Equal, or parted where the two likeliest tokens were a tie; see the note on floating point. */

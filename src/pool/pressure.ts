@@ -47,7 +47,7 @@ export function pressureReason(reading: PressureReading | null, wasPaused: boole
   );
 }
 
-/** Of the machine and of this process's control group, the worse one. `root` is `/` but in tests. */
+/** Of the machine and of this process's control group the worse. `root` is `/` but in tests. */
 export function linuxPressure(root: string): PressureSource {
   const read = (path: string): Promise<string | null> =>
     unlessMissing(readFile(`${root}${path}`, 'utf8'));

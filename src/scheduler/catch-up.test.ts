@@ -1,6 +1,8 @@
 /** The pace of large chunks, and how a step's time is shared by heads. */
 import { expect, test } from 'vitest';
 import { autoTargetMs, CatchUpPace } from './catch-up.ts';
+import { Drive } from './fixture-drive.ts';
+import { options, request, timeModel, tokensOf } from './fixture-requests.ts';
 
 test('a large chunk waits for twenty steps of decoding and for its own time to be saved', () => {
   const pace = new CatchUpPace();
@@ -30,4 +32,12 @@ test('one prompt beside four streams leaves them more than half of a step', () =
 test('prompts that are the many get the most of a step, but never more than half a second', () => {
   expect(autoTargetMs({ decodeMs: 10, streams: 1, behind: 7 })).toBeCloseTo(220, 9);
   expect(autoTargetMs({ decodeMs: 100, streams: 1, behind: 60 })).toBe(500);
+});
+
+test('alone, a prompt’s step may take four times one token’s where that is longer', () => {
+  const time = timeModel((s) => 400 + s.tokens);
+  const drive = new Drive(options({ stepTokensMax: 2048, contextTokens: 4096, time }));
+  drive.submit(request(1, tokensOf(1, 3000)));
+  // 400 + n ≤ 4 × 401
+  expect(drive.step()?.shape.tokens).toBe(1204);
 });

@@ -12,11 +12,11 @@
 import { assert, defined } from '../base/assert.ts';
 import type { Outcome } from '../wire/outcome.ts';
 import { CatchUpPace, planCatchUp } from './catch-up.ts';
-import { type CellBook, type CellCount, CellLedger } from './cells.ts';
+import type { CellBook, CellCount } from './cells.ts';
 import { StepDraft } from './draft.ts';
 import type { RequestKey, Sample, StepPlan, StepResult, StepTimeModel } from './plan.ts';
-import { type SchedulerRequest, Sequence } from './sequence.ts';
-import { SlotLedger } from './slots.ts';
+import { commonPrefix, type SchedulerRequest, Sequence } from './sequence.ts';
+import { openCellBook } from './slots.ts';
 import { WaitEstimator } from './wait.ts';
 
 export interface SchedulerOptions {
@@ -116,12 +116,7 @@ export class Scheduler {
     assert(stepTokensMax >= parallel, `a step of ${stepTokensMax} tokens for ${parallel} streams`);
     this.#options = options;
     this.#runningMax = parallel;
-    const needed = contextTokens * parallel;
-    assert(options.layout !== 'slots' || cells >= needed, `${cells} cells for ${needed} in slots`);
-    this.#ledger =
-      options.layout === 'slots'
-        ? new SlotLedger(parallel, contextTokens)
-        : new CellLedger(cells, seqsMax);
+    this.#ledger = openCellBook(options);
     this.#wait = new WaitEstimator(options.time, parallel);
   }
 
@@ -299,7 +294,8 @@ export class Scheduler {
       if (leader.computed >= leader.promptLength || leader.scorePrompt) return false;
       let common = s.commonWith.get(leader.key);
       if (common === undefined) {
-        common = commonPrefix(s, leader);
+        const prompt = leader.tokens.subarray(0, leader.promptLength);
+        common = commonPrefix(s.tokens.subarray(0, s.total - 1), prompt);
         s.commonWith.set(leader.key, common);
       }
       return common - this.#ledger.publishedOf(leader) >= LEADER_TOKENS_MIN;
@@ -399,12 +395,4 @@ function insertByArrival(list: Sequence[], s: Sequence): void {
   let index = list.length;
   while (index > 0 && (list[index - 1]?.key ?? 0) > s.key) index -= 1;
   list.splice(index, 0, s);
-}
-
-function commonPrefix(a: Sequence, b: Sequence): number {
-  const [x, y] = [a.tokens, b.tokens];
-  const most = Math.min(a.total - 1, b.promptLength);
-  let i = 0;
-  while (i < most && x[i] === y[i]) i += 1;
-  return i;
 }

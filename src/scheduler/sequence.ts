@@ -102,3 +102,11 @@ export class Sequence {
     this.total += 1;
   }
 }
+
+/** How many tokens two runs have in common from their beginnings. */
+export function commonPrefix(a: Int32Array, b: Int32Array): number {
+  const most = Math.min(a.length, b.length);
+  let i = 0;
+  while (i < most && a[i] === b[i]) i += 1;
+  return i;
+}

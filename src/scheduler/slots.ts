@@ -11,9 +11,9 @@
  * its whole context for itself, so there is no shortage and nothing is evicted for one.
  */
 import { assert, defined } from '../base/assert.ts';
-import type { AdmissionTerms, CellBook, CellCount } from './cells.ts';
+import { type AdmissionTerms, type CellBook, type CellCount, CellLedger } from './cells.ts';
 import type { CacheOp, SeqId } from './plan.ts';
-import type { Sequence } from './sequence.ts';
+import { commonPrefix, type Sequence } from './sequence.ts';
 
 interface Slot {
   readonly seq: SeqId;
@@ -32,7 +32,22 @@ const CONTINUE_SHARE = 0.8;
 
 const NOTHING = new Int32Array(0);
 
-export class SlotLedger implements CellBook {
+/** The ledger of the engine's layout; shared cells where none is named. */
+export function openCellBook(options: {
+  readonly layout?: 'shared' | 'slots';
+  readonly cells: number;
+  readonly contextTokens: number;
+  readonly parallel: number;
+  readonly seqsMax: number;
+}): CellBook {
+  const { layout, cells, contextTokens, parallel, seqsMax } = options;
+  if (layout !== 'slots') return new CellLedger(cells, seqsMax);
+  const needed = contextTokens * parallel;
+  assert(cells >= needed, `${cells} cells, ${needed} needed for ${parallel} slots`);
+  return new SlotLedger(parallel, contextTokens);
+}
+
+class SlotLedger implements CellBook {
   readonly #slots: readonly Slot[];
   readonly #slotCells: number;
   #ops: CacheOp[] = [];
@@ -179,11 +194,4 @@ function leastUsed(idle: readonly Slot[], source: Slot | null): Slot {
     const [a, b] = [slot.tokens.length === 0, best.tokens.length === 0];
     return a !== b ? (a ? slot : best) : !a && slot.usedAt < best.usedAt ? slot : best;
   });
-}
-
-function commonPrefix(a: Int32Array, b: Int32Array): number {
-  const most = Math.min(a.length, b.length);
-  let i = 0;
-  while (i < most && a[i] === b[i]) i += 1;
-  return i;
 }

@@ -67,7 +67,7 @@ export type EngineSpec =
       readonly gpuLayers: number | null;
       readonly cacheType: 'f16' | 'q8_0';
       /**
-       * `unified`: one cache, prefixes shared without a copy. `split`: a cache per running sequence;
+       * `unified`: one cache, prefixes shared without a copy. `split`: one per running sequence;
        * prefixes are copied, and no sequence's step passes over others' cells. Left out: `auto`.
        */
       readonly kvLayout?: 'auto' | 'unified' | 'split';
