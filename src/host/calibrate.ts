@@ -14,14 +14,19 @@ const CALIBRATION_REQUEST = 0;
 const WARM_UP_TOKENS = 1;
 const SIZES = [1, 8, 32, 128];
 const REPEATS = 2;
-/** No step is begun that might end after this: who waits for the model waits for it. */
-const CALIBRATION_MS_MAX = 400;
+export const CALIBRATION_MS_MAX = 400;
+
+export interface CalibrationTerms {
+  readonly time: StepTimeModel;
+  readonly clock: Clock;
+  /** No step is begun that might end after this: who waits for the model waits for it. */
+  readonly msMax: number;
+}
 
 /** Rejects with what the engine rejects with. Teaches `time`; returns the steps that it took. */
 export async function calibrate(
   engine: Engine,
-  time: StepTimeModel,
-  clock: Clock,
+  { time, clock, msMax }: CalibrationTerms,
 ): Promise<number> {
   const from = clock.now();
   const most = Math.min(engine.facts.stepTokensMax, engine.facts.contextTokens);
@@ -41,7 +46,7 @@ export async function calibrate(
   for (const length of SIZES.filter((size) => size <= most)) {
     // A step of twice the tokens takes at most twice the time.
     const mostMs = (): number => (longestMs * length) / longest;
-    for (let i = 0; i < REPEATS && clock.now() - from + mostMs() < CALIBRATION_MS_MAX; i++) {
+    for (let i = 0; i < REPEATS && clock.now() - from + mostMs() < msMax; i++) {
       const begun = clock.now();
       const { plan, computeMs } = await run(length);
       [longestMs, longest] = [clock.now() - begun, length];

@@ -6,7 +6,7 @@ import type { Engine } from '../engine/port.ts';
 import { OnlineStepTime } from '../planner/step-time.ts';
 import { Scheduler } from '../scheduler/scheduler.ts';
 import type { HostFacts, HostSpec } from '../wire/host.ts';
-import { calibrate } from './calibrate.ts';
+import { CALIBRATION_MS_MAX, calibrate } from './calibrate.ts';
 import { EncodeHost } from './encode-host.ts';
 import { firstStepTime } from './first-step-time.ts';
 import { Host, type HostEvent } from './host.ts';
@@ -45,7 +45,10 @@ async function openGenerate(spec: HostSpec, options: OpenHostOptions): Promise<O
   const { facts } = engine;
   const time = await firstStepTime(spec, facts);
   // The simulated engine is as fast as it says, and its faults count its steps.
-  if (spec.engine.kind === 'llama') await calibrate(engine, time, systemClock);
+  if (spec.engine.kind === 'llama') {
+    const { calibrationMsMax: msMax = CALIBRATION_MS_MAX } = spec;
+    await calibrate(engine, { time, clock: systemClock, msMax });
+  }
   const scheduler = new Scheduler({
     layout: facts.prefixSharing === 'copies' ? 'slots' : 'shared',
     cells: facts.cells,

@@ -122,7 +122,11 @@ export class HostSupervisor {
     this.#state = 'starting';
     this.#loadFraction = 0;
     this.#heardAt = this.#options.clock.now();
-    const channel = new HostChannel(this.#options.spec, {
+    // A host that comes back is waited for; it goes on learning from its own steps.
+    const isBack = this.#facts !== null;
+    const { spec } = this.#options;
+    const wanted = isBack ? { ...spec, calibrationMsMax: CALIBRATION_BACK_MS_MAX } : spec;
+    const channel = new HostChannel(wanted, {
       onProgress: (fraction) => {
         this.#heard();
         this.#loadFraction = fraction;
@@ -258,6 +262,8 @@ export class HostSupervisor {
 }
 
 const KILL_AFTER_MS = 10_000;
+/** A host that was there before tries its engine out no longer than this. */
+const CALIBRATION_BACK_MS_MAX = 100;
 
 /** Milliseconds before the next start after `deaths` deaths in a row. */
 export function backoffMs(deaths: number): number {

@@ -30,6 +30,8 @@ export interface HostSpec {
   readonly heartbeatMs: number;
   /** What was measured of this machine with as many threads; its steps are planned from it. */
   readonly profile?: MachineProfile;
+  /** How long a host may try its engine out before it is ready; left out: 400. */
+  readonly calibrationMsMax?: number;
   /** Of the role `encode`, where parallel, cells, queueMax and what is about steps mean nothing. */
   readonly encode: EncodeLimits;
 }
