@@ -41,3 +41,9 @@ test('alone, a prompt’s step may take four times one token’s where that is l
   // 400 + n ≤ 4 × 401
   expect(drive.step()?.shape.tokens).toBe(1204);
 });
+
+test('what a large chunk is predicted to need is not waited for longer than sixty steps', () => {
+  const pace = new CatchUpPace();
+  const spent = Array.from({ length: 200 }, () => pace.save(1, Number.POSITIVE_INFINITY));
+  expect(spent.flatMap((ms, i) => (ms === null ? [] : [i]))).toEqual([60, 121, 182]);
+});
