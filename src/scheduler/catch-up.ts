@@ -125,8 +125,9 @@ function largeChunkMs(draft: StepDraft, s: Sequence, time: StepTimeModel): numbe
 /**
  * The step's time has no room for a large chunk of `s`, and the small one that it has room for
  * would cost much more per token: better a large one now and then. So does a handful of tokens
- * whatever is predicted, for products of a few rows use none of what makes those of many cheap: at
- * 2,000 tokens of context a token took 56 ms in pieces of 3 and 17 ms in large ones (135M, AVX2).
+ * whatever is predicted, for products of a few rows use none of what makes those of many cheap: of
+ * a prompt of 4,000 a token took about 56 ms in pieces of 3 and 17 ms alone (135M, AVX2; means of
+ * bench/interference.ts).
  */
 function paysToBeLarge(
   draft: StepDraft,

@@ -25,7 +25,7 @@ interface Slot {
   usedAt: number;
 }
 
-/** Copying a slot costs as much as computing a few tokens: a shorter prefix is computed again. */
+/** Copying a slot costs a pass over all of it: a shorter prefix is computed again (an estimate). */
 const COPY_TOKENS_MIN = 32;
 /** A slot is continued in place when at least this share of what it holds is wanted. */
 const CONTINUE_SHARE = 0.8;

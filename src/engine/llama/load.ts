@@ -201,7 +201,7 @@ function hasCells(binding: Binding, model: Pointer): boolean {
  * without copying it, and a GPU's kernels skip the cells of others in blocks. A CPU's pass over
  * each; there every sequence has a buffer of its own if there are cells for it, and attention by
  * plain matrix products is faster than the flash kernel, which goes cell by cell for fewer than 64
- * tokens: 1.08 to 1.15 times for 8 streams of 128 tokens, 1.6 times for one of 1,500 (135M, AVX2).
+ * tokens: 1.04 to 1.14 times for 8 streams of 128 tokens, 1.6 times for one of 1,500 (135M, AVX2).
  */
 export function cacheOf({ spec, options, gpu }: LoadOptions): {
   readonly layout: 'unified' | 'split';
