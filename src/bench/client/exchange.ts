@@ -3,11 +3,12 @@
  * aborted. Never throws and never waits for ever: `check` is called by the client's watch and ends
  * what is over a limit.
  */
-import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { RequestRecord } from '../result.ts';
 import { judgeAnswer, judgeRefusal, judgeSocket, retryAfterMs } from './answer.ts';
+import { AnswerReader } from './answer-reader.ts';
 import { type Call, streams } from './call.ts';
-import type { Usage } from './chunk.ts';
+import { shorten, type Usage } from './chunk.ts';
+import type { Connection, Connections } from './connections.ts';
 import { REFUSAL_BYTES_MAX, type RequestLimits } from './limits.ts';
 import type { ClientMeter } from './meter.ts';
 import { type Fault, QUIRKS, StreamReader } from './stream-reader.ts';
@@ -20,6 +21,11 @@ export interface ExchangeOptions {
   readonly epoch: number;
   readonly intendedAt: number;
   readonly sentAt: number;
+  /** Head and body, as they go over the wire. */
+  readonly message: string;
+  readonly connections: Connections;
+  /** On a new connection, whatever is idle. */
+  readonly isFresh: boolean;
   /** Whether the list of gaps may be kept: their number is limited over all requests. */
   readonly keepGaps: (count: number) => boolean;
   readonly onPiece: (pieces: number) => void;
@@ -35,40 +41,44 @@ export interface Ended {
 /** The connection may stay open so long after [DONE] before it is closed from here. */
 const LINGER_MS_MAX = 1000;
 
+/** A server that says how long it keeps an idle connection is believed, less this. */
+const IDLE_MARGIN_MS = 1000;
+
 export class Exchange {
   readonly #options: ExchangeOptions;
-  readonly #request: ClientRequest;
+  readonly #connection: Connection;
   readonly #settle: (ended: Ended) => void;
+  readonly #answer: AnswerReader;
   readonly #reader: StreamReader | null;
   readonly #parts: Buffer[] = [];
-  #isConnected = false;
-  #response: IncomingMessage | null = null;
   #status: number | null = null;
+  #headers: ReadonlyMap<string, string> = new Map();
   #headersAt: number | null = null;
-  #lastByteAt: number;
+  /** Of the bytes that are being looked at. */
+  #at: number;
   #size = 0;
   #isSettled = false;
   #lingerFrom: number | null = null;
   #isClosed = false;
 
-  constructor(options: ExchangeOptions, request: ClientRequest, settle: (ended: Ended) => void) {
+  /** Sends at once. */
+  constructor(options: ExchangeOptions, settle: (ended: Ended) => void) {
     this.#options = options;
-    this.#request = request;
     this.#settle = settle;
-    this.#lastByteAt = options.sentAt;
+    this.#at = options.sentAt;
     this.#reader = streams(options.call) ? new StreamReader(options.call.outputTokensMax) : null;
-    request.on('socket', (socket) => {
-      if (!socket.connecting) this.#isConnected = true;
-      else
-        socket.once('connect', () => {
-          this.#isConnected = true;
-        });
+    this.#answer = new AnswerReader({
+      head: (status, headers) => this.#head(status, headers),
+      body: (bytes) => this.#body(bytes),
+      end: () => this.#complete(),
     });
-    request.on('response', (response) => this.#answer(response));
-    request.on('error', (error) => this.#broken(error));
-    request.on('close', () => {
-      this.#isClosed = true;
-    });
+    const user = {
+      connected: () => undefined,
+      data: (bytes: Buffer, at: number) => this.#data(bytes, at),
+      closed: (error: NodeJS.ErrnoException | null) => this.#closed(error),
+    };
+    this.#connection = options.connections.take(user, options);
+    this.#connection.send(options.message);
   }
 
   /** Over, and its connection with it or back among the idle ones: `check` need not be called. */
@@ -78,7 +88,7 @@ export class Exchange {
 
   abort(): void {
     this.#finish('aborted', null);
-    this.#request.destroy();
+    this.#hangUp();
   }
 
   /** Ends it where a limit is passed. */
@@ -93,13 +103,15 @@ export class Exchange {
 
   #hangUp(): void {
     this.#lingerFrom = null;
-    this.#request.destroy();
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#connection.destroy();
   }
 
   #late(now: number): Fault | null {
     const { limits, sentAt } = this.#options;
     const over = (since: number, limit: number): boolean => now - since > limit;
-    if (!this.#isConnected && over(sentAt, limits.connectMsMax)) {
+    if (!this.#connection.isConnected && over(sentAt, limits.connectMsMax)) {
       return { kind: 'connect_failed', message: `no connection in ${limits.connectMsMax} ms` };
     }
     if (over(sentAt, limits.totalMsMax)) {
@@ -111,35 +123,55 @@ export class Exchange {
       const what = this.#reader === null ? 'no answer' : 'no text';
       return { kind, message: `${what} in ${limits.firstMsMax} ms` };
     }
-    if (hasBegun && over(this.#lastByteAt, limits.stallMsMax)) {
+    if (hasBegun && over(this.#at, limits.stallMsMax)) {
       return { kind: 'stalled', message: `nothing more for ${limits.stallMsMax} ms` };
     }
     return null;
   }
 
-  #answer(response: IncomingMessage): void {
-    this.#response = response;
-    this.#headersAt = performance.now();
-    this.#lastByteAt = this.#headersAt;
-    this.#status = response.statusCode ?? null;
-    response.on('error', (error) => this.#broken(error));
-    response.on('close', () => {
-      if (!response.complete) this.#broken(new Error('the connection closed before the end'));
-    });
-    if (this.#status !== 200) {
-      response.on('data', (bytes: Buffer) => this.#collect(bytes, REFUSAL_BYTES_MAX));
-      response.on('end', () => this.#refused());
-      return;
-    }
-    const fault = this.#typeFault(response.headers['content-type']);
+  #data(bytes: Buffer, at: number): void {
+    this.#options.meter?.arrived(at);
+    this.#at = at;
+    const fault = this.#answer.push(bytes);
+    this.#options.meter?.parsed(performance.now());
+    if (fault !== null) this.#fail({ kind: 'garbage', message: `not HTTP: ${shorten(fault)}` });
+  }
+
+  #head(status: number, headers: ReadonlyMap<string, string>): void {
+    this.#headersAt = this.#at;
+    this.#status = status;
+    this.#headers = headers;
+    if (status !== 200) return;
+    const fault = this.#typeFault(headers.get('content-type'));
     if (fault !== null) this.#fail(fault);
-    else if (this.#reader === null) {
-      response.on('data', (bytes: Buffer) => this.#collect(bytes, this.#options.limits.bytesMax));
-      response.on('end', () => this.#whole());
-    } else {
-      response.on('data', (bytes: Buffer) => this.#stream(bytes));
-      response.on('end', () => this.#streamEnd());
+  }
+
+  #body(bytes: Buffer): void {
+    if (this.#status !== 200) this.#collect(bytes, REFUSAL_BYTES_MAX);
+    else if (this.#reader === null) this.#collect(bytes, this.#options.limits.bytesMax);
+    else this.#stream(bytes, this.#reader);
+  }
+
+  /** The answer is all here: its connection is free. */
+  #complete(): void {
+    this.#lingerFrom = null;
+    if (!this.#isClosed) {
+      this.#isClosed = true;
+      if (this.#answer.keepsAlive) this.#connection.release(idleMsMax(this.#headers));
+      else this.#connection.destroy();
     }
+    if (this.#status !== 200) this.#refused();
+    else if (this.#reader === null) this.#whole();
+    else this.#streamEnd();
+  }
+
+  #closed(error: NodeJS.ErrnoException | null): void {
+    this.#isClosed = true;
+    if (error === null) this.#answer.close();
+    if (this.#isSettled) return;
+    const stale = this.#connection.isReused && !this.#answer.hasBegun;
+    const broken = error ?? new Error('the connection closed before the end');
+    this.#finish('error', judgeSocket(broken, this.#connection.isConnected), { stale });
   }
 
   #typeFault(type: string | undefined): Fault | null {
@@ -152,49 +184,39 @@ export class Exchange {
     return { kind: 'wrong_content_type', message: `content type ${type} instead of ${wanted}` };
   }
 
-  #stream(bytes: Buffer): void {
-    const at = performance.now();
-    const { meter, limits, onPiece } = this.#options;
-    const reader = this.#reader;
-    if (reader === null || this.#isSettled) return;
-    meter?.arrived(at);
-    this.#lastByteAt = at;
+  #stream(bytes: Buffer, reader: StreamReader): void {
+    if (this.#isSettled) return;
+    const { limits, onPiece } = this.#options;
     this.#size += bytes.length;
     const before = reader.pieces;
-    reader.push(bytes, at);
+    reader.push(bytes, this.#at);
     if (reader.pieces > before) onPiece(reader.pieces - before);
-    meter?.parsed(performance.now());
     if (reader.fault !== null) this.#fail(reader.fault);
     else if (this.#size > limits.bytesMax) {
       this.#fail({ kind: 'endless', message: `more than ${limits.bytesMax} bytes` });
     } else if (reader.isDone) {
-      this.#lingerFrom = at;
+      this.#lingerFrom = this.#at;
       this.#streamEnd();
     }
   }
 
   #streamEnd(): void {
-    this.#lingerFrom = this.#response?.complete === true ? null : this.#lingerFrom;
     if (this.#isSettled || this.#reader === null) return;
-    const fault = this.#reader.end(performance.now());
+    const fault = this.#reader.end(this.#at);
     if (fault === null) this.#finish('ok', null);
     else this.#fail(fault);
   }
 
   #collect(bytes: Buffer, limit: number): void {
     if (this.#isSettled) return;
-    this.#lastByteAt = performance.now();
     this.#size += bytes.length;
-    if (this.#size <= limit) {
-      this.#parts.push(bytes);
-      return;
-    }
-    if (this.#status === 200) {
+    if (this.#size <= limit) this.#parts.push(bytes);
+    else if (this.#status === 200) {
       this.#fail({ kind: 'endless', message: `more than ${limit} bytes` });
-      return;
+    } else {
+      this.#refused();
+      this.#hangUp();
     }
-    this.#refused();
-    this.#request.destroy();
   }
 
   #text(): string {
@@ -211,15 +233,9 @@ export class Exchange {
     if (!this.#isSettled) this.#finish('error', judgeRefusal(this.#status ?? 0, this.#text()));
   }
 
-  #broken(error: NodeJS.ErrnoException): void {
-    if (this.#isSettled) return;
-    const stale = this.#request.reusedSocket && this.#response === null && error.code !== undefined;
-    this.#finish('error', judgeSocket(error, this.#isConnected), { stale });
-  }
-
   #fail(fault: Fault): void {
     this.#finish('error', fault);
-    this.#request.destroy();
+    this.#hangUp();
   }
 
   #finish(
@@ -244,8 +260,9 @@ export class Exchange {
     const counted = usage?.outputTokens ?? null;
     const since = (at: number): number => rounded(at - epoch);
     const sinceOrNull = (at: number | null): number | null => (at === null ? null : since(at));
-    const retry = this.#response?.headers['retry-after'];
+    const retry = this.#headers.get('retry-after');
     const status = this.#status;
+    const isGood = outcome === 'ok';
     return {
       index: call.index,
       kind: call.kind,
@@ -255,7 +272,7 @@ export class Exchange {
       sentMs: since(sentAt),
       headersMs: sinceOrNull(this.#headersAt),
       firstTokenMs: sinceOrNull(reader?.firstAt ?? null),
-      endMs: since(performance.now()),
+      endMs: since(isGood ? this.#at : performance.now()),
       promptTokens: usage?.promptTokens ?? null,
       cachedTokens: usage?.cachedTokens ?? null,
       outputTokens: reader === null ? null : (counted ?? pieces),
@@ -273,3 +290,10 @@ export class Exchange {
 
 /** To a microsecond: what is finer is noise. */
 const rounded = (ms: number): number => Math.round(ms * 1000) / 1000;
+
+/** `Keep-Alive: timeout=5` is five seconds; without one a connection is kept until it closes. */
+function idleMsMax(headers: ReadonlyMap<string, string>): number {
+  const seconds = /\btimeout=(\d+)/.exec(headers.get('keep-alive') ?? '')?.[1];
+  if (seconds === undefined) return Number.POSITIVE_INFINITY;
+  return Math.max(0, Number(seconds) * 1000 - IDLE_MARGIN_MS);
+}

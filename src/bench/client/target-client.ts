@@ -3,10 +3,10 @@
  * Owns its sockets and the watch over limits. A request never rejects and never hangs; the client
  * adds no queue of its own.
  */
-import { type ClientRequest, Agent as HttpAgent, request as httpRequest } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { validateHeaderValue } from 'node:http';
 import type { RequestRecord } from '../result.ts';
 import type { Call } from './call.ts';
+import { Connections } from './connections.ts';
 import { type Ended, Exchange, type ExchangeOptions } from './exchange.ts';
 import type { RequestLimits } from './limits.ts';
 import type { ClientMeter } from './meter.ts';
@@ -29,9 +29,10 @@ const WATCH_MS = 250;
 
 export class TargetClient {
   readonly #url: URL;
-  readonly #headers: Readonly<Record<string, string>>;
+  /** Header lines of every request, but for its length. */
+  readonly #headers: string;
   readonly #limits: RequestLimits;
-  readonly #agent: HttpAgent | HttpsAgent;
+  readonly #connections: Connections;
   readonly #open = new Set<Exchange>();
   readonly #watch: NodeJS.Timeout;
   #meter: ClientMeter | null = null;
@@ -43,14 +44,15 @@ export class TargetClient {
 
   constructor({ url, apiKey, limits }: ClientOptions) {
     this.#url = new URL(url);
-    this.#headers = {
+    this.#headers = headerLines({
+      host: this.#url.host,
+      connection: 'keep-alive',
       'content-type': 'application/json',
       'user-agent': 'plenum-bench',
       ...(apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }),
-    };
+    });
+    this.#connections = new Connections(this.#url);
     this.#limits = limits;
-    const agent = { keepAlive: true, maxSockets: Number.POSITIVE_INFINITY, maxFreeSockets: 4096 };
-    this.#agent = this.#url.protocol === 'https:' ? new HttpsAgent(agent) : new HttpAgent(agent);
     const { connectMsMax, firstMsMax, stallMsMax, totalMsMax } = limits;
     const shortest = Math.min(connectMsMax, firstMsMax, stallMsMax, totalMsMax);
     const period = Math.max(5, Math.min(WATCH_MS, shortest / 4));
@@ -76,10 +78,10 @@ export class TargetClient {
     const sentAt = performance.now();
     this.#meter?.sent(intendedAt, sentAt);
     const times = { epoch: this.#epoch, intendedAt, sentAt };
-    const first = await this.#try(call, times);
+    const first = await this.#try(call, times, false);
     // A server may close an idle connection at the moment in which it is used again: no answer was
     // begun, so nothing was served. Its time still counts from the first try.
-    const ended = first.stale ? await this.#try(call, times) : first;
+    const ended = first.stale ? await this.#try(call, times, true) : first;
     if (first.stale) this.quirks.add(QUIRKS.reconnects);
     for (const quirk of ended.quirks) this.quirks.add(quirk);
     return ended.record;
@@ -92,17 +94,21 @@ export class TargetClient {
   close(): void {
     this.abortAll();
     clearInterval(this.#watch);
-    this.#agent.destroy();
+    this.#connections.close();
   }
 
   #try(
     call: Call,
     times: Pick<ExchangeOptions, 'epoch' | 'intendedAt' | 'sentAt'>,
+    isFresh: boolean,
   ): Promise<Ended> {
     return new Promise((resolve) => {
       const options = {
         ...times,
         call,
+        isFresh,
+        message: this.#message(call),
+        connections: this.#connections,
         limits: this.#limits,
         meter: this.#meter,
         keepGaps: (count: number) => this.#keepGaps(count),
@@ -110,24 +116,15 @@ export class TargetClient {
           this.#pieces += pieces;
         },
       };
-      const request = this.#request(call);
-      this.#open.add(new Exchange(options, request, resolve));
-      request.end(call.body);
+      this.#open.add(new Exchange(options, resolve));
     });
   }
 
-  #request({ path, body }: Call): ClientRequest {
-    const { protocol, hostname, port, pathname } = this.#url;
-    const send = protocol === 'https:' ? httpsRequest : httpRequest;
-    return send({
-      method: 'POST',
-      agent: this.#agent,
-      protocol,
-      hostname: hostname.replace(/^\[|\]$/g, ''),
-      port,
-      path: pathname === '/' ? path : `${pathname}${path}`,
-      headers: { ...this.#headers, 'content-length': Buffer.byteLength(body) },
-    });
+  #message({ path, body }: Call): string {
+    const { pathname } = this.#url;
+    const whole = pathname === '/' ? path : `${pathname}${path}`;
+    const length = Buffer.byteLength(body);
+    return `POST ${whole} HTTP/1.1\r\n${this.#headers}content-length: ${length}\r\n\r\n${body}`;
   }
 
   #keepGaps(count: number): boolean {
@@ -143,4 +140,14 @@ export class TargetClient {
       if (exchange.isOver) this.#open.delete(exchange);
     }
   }
+}
+
+/** Throws where a value would break the head of a request, as a key with a line break does. */
+function headerLines(headers: Readonly<Record<string, string>>): string {
+  return Object.entries(headers)
+    .map(([name, value]) => {
+      validateHeaderValue(name, value);
+      return `${name}: ${value}\r\n`;
+    })
+    .join('');
 }
