@@ -16,8 +16,9 @@ import type {
 } from '../port.ts';
 import { Decoder } from './decoder.ts';
 import { engineFacts, type Loaded } from './facts.ts';
-import { type LlamaSpec, loadNative } from './load.ts';
+import { type LlamaSpec, loadNative, type NativeModel } from './load.ts';
 import { openLibrary, probeDevices } from './native.ts';
+import { cellsPerPass } from './passes.ts';
 import { proveLogits } from './proof.ts';
 import { RowScan } from './rows.ts';
 import { RequestSampler } from './sampler.ts';
@@ -50,6 +51,7 @@ class LlamaEngine implements Engine {
   readonly #loaded: Loaded;
   readonly #decoder: Decoder;
   readonly #scan: RowScan;
+  readonly #passCells: number | null;
   readonly #samplers = new Map<RequestKey, RequestSampler>();
   /** Native calls that run on other threads: nothing is freed under them. */
   readonly #pending = new Set<Promise<unknown>>();
@@ -62,6 +64,7 @@ class LlamaEngine implements Engine {
     this.#decoder = decoder;
     this.#scan = new RowScan(loaded.vocab.size);
     this.facts = engineFacts(loaded, options);
+    this.#passCells = passCellsOf(loaded.native);
   }
 
   tokenize(text: string, options: TokenizeOptions): Promise<Int32Array> {
@@ -98,6 +101,7 @@ class LlamaEngine implements Engine {
           decoder: this.#decoder,
           scan: this.#scan,
           contextTokens: this.facts.contextTokens,
+          passCells: this.#passCells,
           endOfGeneration: this.#loaded.vocab.endOfGeneration,
           samplerOf: (key) => defined(this.#samplers.get(key), `sampler of request ${key}`),
         }),
@@ -134,4 +138,12 @@ class LlamaEngine implements Engine {
     this.#pending.add(tracked);
     return tracked;
   }
+}
+
+/** Null where all sequences are in one cache: then one decode is one pass. */
+function passCellsOf({ library, model, layers, prefixSharing }: NativeModel): number | null {
+  if (prefixSharing !== 'copies') return null;
+  const { weights } = library.log.bytes;
+  const embedding = library.binding.modelEmbedding(model);
+  return cellsPerPass({ weightsBytes: weights, layers, embedding });
 }

@@ -2,9 +2,9 @@
  * One step: cache operations, decodes, samples and scores.
  *
  * Slices that score a prompt want a row of logits per token, more than one decode gives. So their
- * tokens but the last are computed first, in parts; then everything else in one decode, which has
- * at most one row per slice. Sampling comes after the last decode: a sampler never advances in a
- * step that is then taken back.
+ * tokens but the last are computed first, in parts; then everything else in one decode, or in
+ * groups where every sequence has a cache of its own (passes.ts), with at most one row per slice.
+ * Sampling comes after the last decode: a sampler never advances in a step that is then taken back.
  *
  *   slice A  last  [· · · ·]                    scoring   S S S S S | decode   · · · · A s B
  *   slice B  last  [·]                decodes:  (parts of B scored)            B's last row too
@@ -21,6 +21,7 @@ import type {
 } from '../../scheduler/plan.ts';
 import type { Decoder } from './decoder.ts';
 import { scoreRow } from './logprobs.ts';
+import { decodeGroups } from './passes.ts';
 import type { RowScan } from './rows.ts';
 import type { RequestSampler } from './sampler.ts';
 
@@ -28,14 +29,14 @@ export interface StepParts {
   readonly decoder: Decoder;
   readonly scan: RowScan;
   readonly contextTokens: number;
+  /** Cells whose attention takes as long as a pass over the weights; null with one cache for all. */
+  readonly passCells: number | null;
   readonly endOfGeneration: ReadonlySet<number>;
   readonly samplerOf: (request: RequestKey) => RequestSampler;
 }
 
 /** Rejects with PlenumError `engine_failed`, after which the context is not to be used. */
-export async function computeStep(unordered: StepPlan, parts: StepParts): Promise<StepResult> {
-  // The library computes neighbouring sequences of a split cache together, in ascending order only.
-  const plan = { ...unordered, slices: unordered.slices.toSorted((a, b) => a.seq - b.seq) };
+export async function computeStep(plan: StepPlan, parts: StepParts): Promise<StepResult> {
   for (const op of plan.ops) parts.decoder.apply(op);
   check(plan, parts);
   const begin = performance.now();
@@ -45,11 +46,10 @@ export async function computeStep(unordered: StepPlan, parts: StepParts): Promis
     if (own === 'no_cells') return takeBack(plan, parts);
     scored.set(slice, own);
   }
-  if (plan.slices.length > 0 && (await decodeRest(plan, parts)) === 'no_cells') {
-    return takeBack(plan, parts);
-  }
+  const rows = await decodeRest(plan, parts);
+  if (rows === 'no_cells') return takeBack(plan, parts);
   const computeMs = performance.now() - begin;
-  return { kind: 'done', computeMs, ...readRows(plan, scored, parts) };
+  return { kind: 'done', computeMs, ...readRows(plan, { rows, scored }, parts) };
 }
 
 function check(plan: StepPlan, { decoder, contextTokens }: StepParts): void {
@@ -94,31 +94,48 @@ async function scoreAllButLast(
   return scores;
 }
 
+/** The row of each slice that wants one. Those of all groups but the last are copies. */
 async function decodeRest(
   { slices }: StepPlan,
-  { decoder }: StepParts,
-): Promise<'done' | 'no_cells'> {
-  decoder.clear();
-  for (const slice of slices) {
-    const to = slice.tokens.length;
-    const from = slice.output === 'all' ? to - 1 : 0;
-    decoder.add(slice, { from, to }, slice.output === 'none' ? 'none' : 'last');
+  { decoder, passCells }: StepParts,
+): Promise<ReadonlyMap<Slice, Float32Array> | 'no_cells'> {
+  const rows = new Map<Slice, Float32Array>();
+  if (slices.length === 0) return rows;
+  const groups = passCells === null ? [slices] : decodeGroups(slices, passCells);
+  for (const group of groups) {
+    decoder.clear();
+    for (const slice of group) {
+      const to = slice.tokens.length;
+      const from = slice.output === 'all' ? to - 1 : 0;
+      decoder.add(slice, { from, to }, slice.output === 'none' ? 'none' : 'last');
+    }
+    if ((await decoder.decode()) === 'no_cells') return 'no_cells';
+    const wanted = group.filter(({ output }) => output !== 'none');
+    for (const [n, slice] of wanted.entries()) {
+      const row = decoder.row(n);
+      rows.set(slice, group === groups.at(-1) ? row : row.slice());
+    }
   }
-  return decoder.decode();
+  return rows;
 }
 
 function readRows(
   { slices }: StepPlan,
-  scored: ReadonlyMap<Slice, RawLogprob[]>,
+  {
+    rows,
+    scored,
+  }: {
+    readonly rows: ReadonlyMap<Slice, Float32Array>;
+    readonly scored: ReadonlyMap<Slice, RawLogprob[]>;
+  },
   parts: StepParts,
 ): { samples: Sample[]; scores: PromptScore[] } {
   const samples: Sample[] = [];
   const scores: PromptScore[] = [];
-  let n = 0;
   for (const slice of slices) {
     if (slice.output === 'none') continue;
     const sampler = parts.samplerOf(slice.request);
-    const row = parts.decoder.row(n);
+    const row = defined(rows.get(slice), 'row of a slice');
     // Inside the prompt the token after the slice is known: it is scored, and nothing is sampled,
     // so that a request's draws do not depend on how its prompt was cut.
     const next = sampler.prompt[slice.start + slice.tokens.length];
@@ -133,7 +150,6 @@ function readRows(
     if (slice.output === 'last' || next === undefined) {
       samples.push(sampleRow(slice, { row, sampler }, parts));
     }
-    n += 1;
   }
   return { samples, scores };
 }
