@@ -121,7 +121,7 @@ export class AnswerReader {
       return all.length - at > LINE_BYTES_MAX ? `a line of over ${LINE_BYTES_MAX} bytes` : at;
     }
     const to = end > at && all[end - 1] === CR ? end - 1 : end;
-    return take(all.latin1Slice(at, to)) ?? end + 1;
+    return take(all.toString('latin1', at, to)) ?? end + 1;
   }
 
   #size(line: string): string | null {
@@ -135,11 +135,11 @@ export class AnswerReader {
   #head(all: Buffer, at: number): number | string {
     const known = Math.min(PROTOCOL.length, all.length - at);
     if (all.compare(PROTOCOL, 0, known, at, at + known) !== 0) {
-      return `"${all.latin1Slice(at, Math.min(all.length, at + 40)).trim()}" is no HTTP/1 answer`;
+      return `"${all.toString('latin1', at, Math.min(all.length, at + 40)).trim()}" is no HTTP/1 answer`;
     }
     const end = endOfHead(all, at);
     if (end === null) return all.length - at > HEAD_BYTES_MAX ? 'a head of over 16 KiB' : at;
-    const [first = '', ...lines] = all.latin1Slice(at, end).trimEnd().split(/\r?\n/);
+    const [first = '', ...lines] = all.toString('latin1', at, end).trimEnd().split(/\r?\n/);
     const [, minor, digits] = /^HTTP\/1\.([01]) (\d{3})(?: |$)/.exec(first) ?? [];
     if (digits === undefined) return `"${first.slice(0, 40)}" is no status line`;
     const headers = headersOf(lines);
