@@ -1,4 +1,5 @@
 /** The arbiter between real host processes (on the simulated engine). */
+import os from 'node:os';
 import { afterEach, describe, expect, it } from 'vitest';
 import { ManualClock, systemClock } from '../base/clock.ts';
 import { type GenerateRequest, NEUTRAL_SAMPLING } from '../wire/generation.ts';
@@ -147,6 +148,21 @@ describe('two models of one machine', () => {
     expect(await stream).toBe('finished');
     expect(timeOf(keeper, 'chat')?.waiting).toBe(0);
     expect(timeOf(keeper, 'embed')?.overdue).toBe(0);
+  });
+});
+
+describe('the priority of a host', () => {
+  it('is that of its class where models share a machine', async () => {
+    const keeper = new TurnKeeper(defaultPolicy(1), systemClock);
+    const nicenessOf = async (c: ModelClass, turns: TurnKeeper | null): Promise<number> => {
+      const { pid } = await hostOf(c, { class: c, stepMs: 1, keeper: turns });
+      return os.getPriority(pid ?? 0) - os.getPriority();
+    };
+    expect(await nicenessOf('chat', keeper)).toBe(0);
+    expect(await nicenessOf('guard', keeper)).toBe(0);
+    expect(await nicenessOf('rerank', keeper)).toBe(5);
+    expect(await nicenessOf('embed', keeper)).toBe(5);
+    expect(await nicenessOf('embed', null)).toBe(0);
   });
 });
 

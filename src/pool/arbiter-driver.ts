@@ -9,9 +9,11 @@ import type { EngineSpec } from '../wire/host.ts';
 import type { ModelClass } from '../wire/pool.ts';
 import type { TimeView, TurnOrder, TurnReport } from '../wire/turn.ts';
 import { type ArbiterAction, TimeArbiter } from './arbiter.ts';
-import { type ArbiterPolicy, defaultPolicy } from './arbiter-policy.ts';
+import { type ArbiterPolicy, defaultPolicy, NICENESS_MAX } from './arbiter-policy.ts';
 
 export interface TurnSeat {
+  /** Its process, as soon as there is one: it gets the priority of its class. */
+  runs(pid: number): void;
   /** What the host says of turns. */
   heard(report: TurnReport): void;
   /** Its process is gone. Idempotent. */
@@ -23,6 +25,7 @@ const WATCH_MS = 500;
 
 export class TurnKeeper {
   readonly #arbiter: TimeArbiter;
+  readonly #policy: ArbiterPolicy;
   readonly #clock: Clock;
   readonly #posts = new Map<string, (order: TurnOrder) => void>();
   #watchdog: NodeJS.Timeout | undefined;
@@ -30,6 +33,7 @@ export class TurnKeeper {
 
   constructor(policy: ArbiterPolicy, clock: Clock) {
     this.#arbiter = new TimeArbiter(policy);
+    this.#policy = policy;
     this.#clock = clock;
   }
 
@@ -45,6 +49,7 @@ export class TurnKeeper {
     this.#watchdog ??= setInterval(() => this.#watch(), WATCH_MS).unref();
     post({ type: 'turn', order: 'hold' });
     return {
+      runs: (pid) => makeNicer(pid, this.#policy.classes[modelClass].niceness),
       heard: (report) => {
         if (this.#posts.has(host)) this.#act(this.#hear(host, report));
       },
@@ -87,6 +92,19 @@ export class TurnKeeper {
         post?.({ type: 'turn', order: 'go', turn: action.turn, ms });
       }
     }
+  }
+}
+
+/**
+ * On Linux this sets the process's first thread, and threads inherit it from the one that starts
+ * them: those that compute are started later, by the first one.
+ */
+function makeNicer(pid: number, by: number): void {
+  if (by === 0) return;
+  try {
+    os.setPriority(pid, Math.min(NICENESS_MAX, os.getPriority() + by));
+  } catch {
+    // It has died at once: the supervisor learns so from its exit.
   }
 }
 

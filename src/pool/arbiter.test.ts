@@ -336,5 +336,7 @@ describe('a policy', () => {
     expect(policyProblem({ ...policy, concurrency: 0 })).toMatch(/must be 1 or more/);
     const weightless = { ...policy, classes: { ...classes, chat: { ...classes.chat, weight: 0 } } };
     expect(policyProblem(weightless)).toMatch(/weight of chat is 0/);
+    const nice = { ...policy, classes: { ...classes, embed: { ...classes.embed, niceness: 20 } } };
+    expect(policyProblem(nice)).toMatch(/niceness of embed is 20; it must be from 0 to 19/);
   });
 });

@@ -149,6 +149,7 @@ export class HostSupervisor {
       },
     });
     const seat = this.#options.takeSeat?.((order) => channel.turn(order));
+    if (channel.pid !== null) seat?.runs(channel.pid);
     this.#channel = channel;
     clearInterval(this.#watchdog);
     this.#watchdog = setInterval(() => this.#watch(channel), this.#options.spec.heartbeatMs);
