@@ -153,6 +153,37 @@ describe('what cannot be computed', () => {
   });
 });
 
+describe('a wait', () => {
+  it('is predicted by the clock: what passes between batches is in it', async () => {
+    const bench = await open();
+    bench.send(1, { inputs: many(40) });
+    await bench.calm();
+    const before = bench.host.report().predictedWaitMs;
+    bench.clock.advance(5000);
+    await bench.batch();
+    expect(bench.host.report().predictedWaitMs).toBeGreaterThan(10 * before);
+  });
+
+  it('that would be too long at the pace so far is refused at once', async () => {
+    const bench = await open();
+    bench.send(1, { inputs: many(1) });
+    await bench.calm();
+    bench.send(2, { inputs: many(24) });
+    await bench.calm();
+    bench.clock.advance(9000);
+    await bench.batch();
+    bench.send(3, { inputs: many(1) });
+    await bench.calm();
+    expect(bench.done.get(3)).toMatchObject({
+      code: 'queue_full',
+      message: expect.stringMatching(/taken up to 7000 ms, so that none waits for 10000$/),
+      retryAfterMs: expect.closeTo(9000, -2),
+    });
+    await bench.all();
+    expect(bench.reply(2).tokenCounts).toHaveLength(24);
+  });
+});
+
 describe('ends', () => {
   it('come at once for who cancels, whatever state it is in', async () => {
     const bench = await open();

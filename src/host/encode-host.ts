@@ -23,6 +23,7 @@ import type { LoadReport } from '../wire/report.ts';
 import type { TurnNeed } from '../wire/turn.ts';
 import { EncodeCall } from './encode-call.ts';
 import { checkLength, checkRequest } from './encode-check.ts';
+import { Pace } from './encode-pace.ts';
 import { type BatchShape, type EncodeBatch, type EncodeKey, EncodeQueue } from './encode-queue.ts';
 import { StepMeter } from './meter.ts';
 import type { TurnGate } from './turn-gate.ts';
@@ -46,6 +47,12 @@ export interface EncodeHostOptions {
   readonly failed: (error: ErrorRecord) => void;
 }
 
+/**
+ * Of the longest wait, the part up to which a predicted one is let in: when a stream of a chat
+ * model begins beside a flood, the flood goes on at 0.7 of its speed, and what had been let in
+ * before must not expire.
+ */
+const TAKEN_PART = 0.7;
 /** Texts of one request in the tokeniser at the same time. */
 const TOKENISING_MAX = 8;
 
@@ -54,6 +61,9 @@ export class EncodeHost {
   readonly #queue: EncodeQueue;
   readonly #calls = new Map<EncodeKey, EncodeCall>();
   readonly #meter = new StepMeter();
+  readonly #pace = new Pace();
+  /** When the last batch ended; null after a sleep. */
+  #endedAt: number | null = null;
   /** Inputs of requests that are still being tokenised. */
   #arriving = 0;
   #computing: { batch: EncodeBatch; since: number; predictedMs: number } | null = null;
@@ -211,8 +221,11 @@ export class EncodeHost {
       throw this.#full(`${sum}; ${limits.waitingTokensMax} may wait`, details);
     }
     const waitMs = this.#predictWaitMs();
-    if (waitMs <= waitMsMax) return;
-    const message = `the predicted wait is ${Math.ceil(waitMs)} ms; ${waitMsMax} are allowed`;
+    const takenMsMax = TAKEN_PART * waitMsMax;
+    if (waitMs <= takenMsMax) return;
+    const message =
+      `the predicted wait is ${Math.ceil(waitMs)} ms; requests are taken up to ` +
+      `${Math.round(takenMsMax)} ms, so that none waits for ${waitMsMax}`;
     throw this.#full(message, { predictedWaitMs: Math.round(waitMs), waitMsMax });
   }
 
@@ -227,9 +240,11 @@ export class EncodeHost {
     if (this.#queue.inputs === 0) {
       this.#meter.idle();
       gate.idle();
+      this.#endedAt = null;
       await this.#sleep();
       return;
     }
+    const from = this.#endedAt ?? clock.now();
     const turn = gate.enter(this.#need());
     if (turn !== undefined) {
       await turn;
@@ -242,6 +257,9 @@ export class EncodeHost {
     const batch = this.#queue.take((shape) => time.predictMs(shape) <= roomMs);
     const computeMs = batch === null ? 0 : await this.#compute(batch);
     gate.leave(computeMs);
+    if (batch === null) return;
+    this.#endedAt = clock.now();
+    this.#pace.batch(this.#endedAt - from, time.predictMs(batch));
   }
 
   async #compute(batch: EncodeBatch): Promise<number> {
@@ -287,11 +305,13 @@ export class EncodeHost {
     const { time, limits } = this.#options;
     const inFlight = this.#computing;
     const restMs = inFlight === null ? 0 : Math.max(0, inFlight.predictedMs - this.stepAgeMs);
-    const ahead = this.#queue.tokensAhead();
-    if (ahead === 0) return restMs;
-    const batches = Math.ceil(ahead / limits.batchTokensMax);
-    const tokens = ahead / batches;
-    return restMs + batches * time.predictMs({ tokens, attended: tokens * tokens });
+    const { inputs, tokens, attended } = this.#queue.ahead();
+    if (inputs === 0) return restMs;
+    const batches = Math.ceil(
+      Math.max(tokens / limits.batchTokensMax, inputs / limits.batchInputsMax),
+    );
+    const each = time.predictMs({ tokens: tokens / batches, attended: attended / batches });
+    return restMs + batches * each * this.#pace.factor;
   }
 
   #expire(now: number): void {

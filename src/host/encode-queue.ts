@@ -81,9 +81,16 @@ export class EncodeQueue {
     for (let i = entry.next; i < entry.inputs.length; i++) this.#forget(entry.inputs[i]);
   }
 
-  /** Tokens of the batches before a request that arrives now has its first input in one. */
-  tokensAhead(): number {
-    return this.#rotation.reduce((sum, entry) => sum + (entry.inputs[entry.next]?.length ?? 0), 0);
+  /** What is computed before a request that arrives now has its first input in a batch. */
+  ahead(): BatchShape & { readonly inputs: number } {
+    let tokens = 0;
+    let attended = 0;
+    for (const { inputs, next } of this.#rotation) {
+      const length = inputs[next]?.length ?? 0;
+      tokens += length;
+      attended += length ** 2;
+    }
+    return { inputs: this.#rotation.length, tokens, attended };
   }
 
   /** Tokens of the input that the next batch begins with; 0 when nothing waits. */
