@@ -1,7 +1,7 @@
 /**
  * Four resident models and a flood: what 64 embedding requests per second do to a stream of the
- * chat model, and the stream to them. Three phases on one server, in turn: the stream alone, the
- * flood alone, both.
+ * chat model, and the stream to them. On one server, in turn: the flood alone, half a phase of the
+ * stream alone, both, and the other half, so that the machine's drift is in neither alone.
  */
 import { writeFileSync } from 'node:fs';
 import { Agent, request as httpRequest } from 'node:http';
@@ -31,15 +31,21 @@ const options = benchOptions({
     guard: ['synthetic:smollm2-135m', 'the guard; idle'],
     rate: ['64', 'embedding requests per second'],
     words: ['16', 'words of each'],
+    'texts-tokens': ['0', 'tokens of each instead, sent as ids; 0 = words'],
     seconds: ['15', 'length of a phase'],
   },
 });
 const rate = wholeNumber(options.more.rate, '--rate');
 const words = wholeNumber(options.more.words, '--words');
+const textTokens =
+  options.more['texts-tokens'] === '0'
+    ? null
+    : wholeNumber(options.more['texts-tokens'], '--texts-tokens');
 const phaseMs = 1000 * wholeNumber(options.more.seconds, '--seconds');
 
 const CONTEXT_TOKENS = 2048;
 const PROMPT_TOKENS = 64;
+const total = Math.round((rate * phaseMs) / 1000);
 /** A phase begins when what was there before has settled. */
 const SETTLE_MS = 500;
 const START_MS_MAX = 180_000;
@@ -51,7 +57,14 @@ interface Flood {
   /** Requests answered within the phase, per second. */
   readonly perSecond: number;
   readonly latencyP50Ms: number;
+  /** In the end, also after the phase. */
+  readonly answered: number;
+  /** Told at once to come back later: 429. */
+  readonly refused: number;
+  /** Anything else than 200 and 429. */
   readonly failed: number;
+  /** Requests by HTTP status; 0 = no answer. */
+  readonly statuses: Readonly<Record<string, number>>;
 }
 
 interface Round {
@@ -87,7 +100,7 @@ async function streaming<T>(
   url: string,
   seed: number,
   until: () => Promise<T>,
-): Promise<{ p95Ms: number; result: T }> {
+): Promise<{ gaps: readonly number[]; result: T }> {
   const prng = new Prng(seed);
   const prompt = Array.from({ length: PROMPT_TOKENS }, () => prng.int(1000, 20_000));
   const abort = new AbortController();
@@ -106,13 +119,15 @@ async function streaming<T>(
     abort.abort();
   });
   await streams;
-  return { p95Ms: percentile(gaps, 0.95), result };
+  return { gaps, result };
 }
 
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
 
+type Input = string | readonly number[];
+
 /** Status of one request; 0 when the connection failed. */
-function embed(url: string, input: string): Promise<number> {
+function embed(url: string, input: Input): Promise<number> {
   return new Promise((resolve) => {
     const headers = { 'content-type': 'application/json' };
     const request = httpRequest(
@@ -127,41 +142,61 @@ function embed(url: string, input: string): Promise<number> {
   });
 }
 
+function inputOf(prng: Prng): Input {
+  if (textTokens !== null) return Array.from({ length: textTokens }, () => prng.int(1000, 20_000));
+  return Array.from({ length: words }, () => prng.pick(WORDS)).join(' ');
+}
+
 /** Requests at a steady rate, whether or not earlier ones have been answered. */
 async function flood(url: string, seed: number): Promise<Flood> {
   const prng = new Prng(seed);
   const from = performance.now();
   const latencies: number[] = [];
-  let failed = 0;
+  const statuses = new Map<number, number>();
   const open: Promise<void>[] = [];
-  const total = Math.round((rate * phaseMs) / 1000);
   for (let i = 0; i < total; i++) {
     const waitMs = from + (i * 1000) / rate - performance.now();
     if (waitMs > 1) await delay(waitMs);
-    const text = Array.from({ length: words }, () => prng.pick(WORDS)).join(' ');
+    const input = inputOf(prng);
     const sentAt = performance.now();
     open.push(
-      embed(url, text).then((status) => {
+      embed(url, input).then((status) => {
         const at = performance.now();
-        if (status !== 200) failed += 1;
-        else if (at - from <= phaseMs) latencies.push(at - sentAt);
+        statuses.set(status, (statuses.get(status) ?? 0) + 1);
+        if (status === 200 && at - from <= phaseMs) latencies.push(at - sentAt);
       }),
     );
   }
   await delay(Math.max(0, from + phaseMs - performance.now()));
   const perSecond = (latencies.length * 1000) / phaseMs;
   await Promise.all(open);
-  return { perSecond, latencyP50Ms: median(latencies), failed };
+  const answered = statuses.get(200) ?? 0;
+  const refused = statuses.get(429) ?? 0;
+  return {
+    perSecond,
+    latencyP50Ms: median(latencies),
+    answered,
+    refused,
+    failed: total - answered - refused,
+    statuses: Object.fromEntries(statuses),
+  };
 }
 
 async function round(url: string, seed: number): Promise<Round> {
-  const still = await streaming(url, seed, () => delay(phaseMs));
+  const alone = await flood(url, seed);
   await delay(SETTLE_MS);
-  const alone = await flood(url, seed + 1);
+  const before = await streaming(url, seed + 1, () => delay(phaseMs / 2));
   await delay(SETTLE_MS);
   const both = await streaming(url, seed + 2, () => flood(url, seed + 3));
   await delay(SETTLE_MS);
-  return { stillP95Ms: still.p95Ms, disturbedP95Ms: both.p95Ms, alone, beside: both.result };
+  const after = await streaming(url, seed + 4, () => delay(phaseMs / 2));
+  await delay(SETTLE_MS);
+  return {
+    stillP95Ms: percentile([...before.gaps, ...after.gaps], 0.95),
+    disturbedP95Ms: percentile(both.gaps, 0.95),
+    alone,
+    beside: both.result,
+  };
 }
 
 /** `/ready` says that one model answers; all of them must. */
@@ -199,7 +234,7 @@ printResult(
     title: `${rate} embedding requests per second beside a stream, four models resident`,
     facts: [
       `${['chat', 'embed', 'rerank', 'guard'].map(nameOf).join(', ')}`,
-      `${words} words per request; ${options.threads} engine thread(s) for each model`,
+      `${lengthOfText()} per request; ${options.threads} engine thread(s) for each model`,
       `${machine()}; ${options.repetitions} rounds; median (lowest to highest)`,
     ],
     table: markdownTable(
@@ -213,12 +248,20 @@ printResult(
         row('ratio', (r) => r.beside.perSecond / r.alone.perSecond, 2),
         row('median latency of an embedding alone, ms', (r) => r.alone.latencyP50Ms),
         row('beside the stream, ms', (r) => r.beside.latencyP50Ms),
-        row('failed requests', (r) => r.alone.failed + r.beside.failed, 0),
+        row('answered in the end, of all, alone', (r) => r.alone.answered / total, 2),
+        row('beside the stream', (r) => r.beside.answered / total, 2),
+        row('refused with 429, alone', (r) => r.alone.refused, 0),
+        row('beside the stream', (r) => r.beside.refused, 0),
+        row('failed otherwise', (r) => r.alone.failed + r.beside.failed, 0),
       ],
     ),
   },
   rounds,
 );
+
+function lengthOfText(): string {
+  return textTokens === null ? `${words} words` : `${textTokens} tokens`;
+}
 
 function nameOf(role: string): string {
   return `${role} ${basename(roles[role] ?? '')}`;
