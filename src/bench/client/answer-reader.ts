@@ -135,7 +135,8 @@ export class AnswerReader {
   #head(all: Buffer, at: number): number | string {
     const known = Math.min(PROTOCOL.length, all.length - at);
     if (all.compare(PROTOCOL, 0, known, at, at + known) !== 0) {
-      return `"${all.toString('latin1', at, Math.min(all.length, at + 40)).trim()}" is no HTTP/1 answer`;
+      const begin = all.toString('latin1', at, Math.min(all.length, at + 40)).trim();
+      return `"${begin}" is no HTTP/1 answer`;
     }
     const end = endOfHead(all, at);
     if (end === null) return all.length - at > HEAD_BYTES_MAX ? 'a head of over 16 KiB' : at;

@@ -4,7 +4,7 @@
  * all of them attend as far as the longest: a single token of a long prompt beside four short
  * streams makes each of them pass over thousands of cells that hold nothing (measured: 54 ms for
  * four streams, 22 for a token 2,000 deep, 136 for both in one decode; 135M, AVX2, one thread).
- * What is decoded apart passes over the weights again. So a step is cut where that costs less. Pure.
+ * What is decoded apart reads the weights again. So a step is cut where that costs less. Pure.
  *
  *   sequence   0    1    2    3    4            one matrix: 5 rows × 2048 cells
  *   end      180  175  190  181  2001    ->     cut:        4 rows × 256, then 1 × 2048

@@ -29,7 +29,7 @@ export interface StepParts {
   readonly decoder: Decoder;
   readonly scan: RowScan;
   readonly contextTokens: number;
-  /** Cells whose attention takes as long as a pass over the weights; null with one cache for all. */
+  /** Cells whose attention takes as long as reading the weights; null with one cache for all. */
   readonly passCells: number | null;
   readonly endOfGeneration: ReadonlySet<number>;
   readonly samplerOf: (request: RequestKey) => RequestSampler;
