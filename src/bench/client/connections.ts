@@ -1,7 +1,7 @@
 /**
  * Connections to one target: opened when none is idle, kept when an answer leaves them usable. Owns
- * the sockets; knows no HTTP. A connection tells its user of bytes and of its end, once; an idle one
- * that ends is forgotten.
+ * the sockets; knows no HTTP. A connection tells its user of bytes and of its end, once; an idle
+ * one that ends is forgotten.
  */
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectSecurely } from 'node:tls';
