@@ -3,6 +3,8 @@
  * proportional set size of its host after it has used its whole context. Three architectures, three
  * contexts each.
  */
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { z } from 'zod';
 import { manage, poolModel, postJson, serveYaml, until } from './lib/admin.ts';
 import { benchOptions, machine, markdownTable, printResult, progress } from './lib/options.ts';
@@ -20,15 +22,23 @@ const options = benchOptions({
       'synthetic models, comma-separated',
     ],
     contexts: ['512,1024,2048', 'of models that generate; of the others 128, 256 and 512'],
-    parallel: ['1', 'sequences at a time'],
+    parallel: ['2', 'sequences at a time, from 2'],
     home: ['', 'folder that keeps the synthetic files (default: a temporary one)'],
   },
 });
 const SCORED_TOKENS = 300;
+/** Decoded beside the prompts: more steps than those take. */
+const STREAM_TOKENS = 300;
+/** A step beside a stream may take this long, so that it is as large as the engine lets it be. */
+const STEP_TARGET_MS = 60_000;
 
 const { more } = options;
 const home = more.home || temporaryFolder();
+const sequences = Array.from({ length: Number(more.parallel) }, (_, i) => i);
 const contexts = (more.contexts ?? '').split(',').map(Number);
+/** A copy: whoever else runs Node here would take a share of its pages from the host's size. */
+const node = join(temporaryFolder(), 'node');
+copyFileSync(process.execPath, node);
 const ENCODER_CONTEXTS = [128, 256, 512];
 const isEncoder = (model: string): boolean => /minilm|bge|bert/.test(model);
 
@@ -47,7 +57,11 @@ async function promptTokens(url: string, count: number): Promise<number[]> {
   return tokens.slice(0, count);
 }
 
-/** Everything that a model may need: its whole context, and as many rows of logits as it gives. */
+/**
+ * Everything that a model may need: its whole context, steps of as many tokens as the engine takes
+ * (alone a prompt is read in steps of half a second, which a slow processor fills with fewer), and
+ * as many rows of logits as it gives.
+ */
 async function work(url: string, model: string, contextTokens: number): Promise<void> {
   if (isEncoder(model)) {
     const input = Array.from({ length: contextTokens - 8 }, () => 'a').join(' ');
@@ -57,18 +71,23 @@ async function work(url: string, model: string, contextTokens: number): Promise<
   }
   const prompt = await promptTokens(url, contextTokens - 40);
   const body = { model: 'm', prompt, temperature: 0, ignore_eos: true };
-  await postJson(`${url}/v1/completions`, { ...body, max_tokens: 32 });
+  const complete = (more: object): Promise<Response> =>
+    postJson(`${url}/v1/completions`, { ...body, ...more });
+  const stream = complete({ prompt: prompt.slice(0, 16), max_tokens: STREAM_TOKENS });
+  await complete({ max_tokens: 32 });
   const scored = prompt.slice(0, SCORED_TOKENS).reverse();
-  const scoring = { ...body, prompt: scored, echo: true, logprobs: 1, max_tokens: 0 };
-  await postJson(`${url}/v1/completions`, scoring);
+  await complete({ prompt: scored, echo: true, logprobs: 1, max_tokens: 0 });
+  await stream;
+  await Promise.all(sequences.map((i) => complete({ prompt: prompt.toSpliced(0, i) })));
 }
 
 async function measure(model: string, contextTokens: number): Promise<Row> {
   progress(`${model}, ${contextTokens} tokens`);
   const yaml =
     `models:\n  - {model: "synthetic:${model}", id: m, context: ${contextTokens}, ` +
-    `parallel: ${more.parallel}, engine: {threads: ${options.threads}}}\n`;
-  const server = await serveYaml(yaml, home);
+    `parallel: ${more.parallel}, step_target_ms: ${STEP_TARGET_MS}, ` +
+    `engine: {threads: ${options.threads}}}\n`;
+  const server = await serveYaml(yaml, home, node);
   try {
     await manage(server.url, 'm', 'load');
     await work(server.url, model, contextTokens);
@@ -99,7 +118,8 @@ printResult(
     facts: [
       machine(),
       `${more.parallel} sequences, ${options.threads} engine threads`,
-      'measured: proportional set size after a prompt as long as the context, and a scored one',
+      'measured: proportional set size after prompts as long as the context beside a stream, and ' +
+        'a scored one',
     ],
     table: markdownTable(
       ['model', 'context', 'predicted', 'measured', 'predicted is off by'],

@@ -6,6 +6,7 @@
  * Exit code 1 when a prediction misses by more than --within percent.
  */
 import { parseArgs } from 'node:util';
+import { defined } from '../src/base/assert.ts';
 import { measureBandwidth } from '../src/cli/measure/bandwidth.ts';
 import { ENGINE_HERE, identityHere } from '../src/cli/measure/identity.ts';
 import {
@@ -18,7 +19,7 @@ import {
 import type { StepPoint } from '../src/cli/measure/messages.ts';
 import { type MixEntry, STANDARD_MIX } from '../src/cli/measure/mix.ts';
 import { openModel } from '../src/cli/measure/run.ts';
-import { median, spreadPct } from '../src/cli/measure/samples.ts';
+import { middleMean, spreadPct } from '../src/cli/measure/samples.ts';
 import { findProfile } from '../src/cli/measure/store.ts';
 import { geometryOf, type ModelGeometry } from '../src/model/geometry.ts';
 import { inspectGguf } from '../src/model/gguf.ts';
@@ -36,7 +37,7 @@ const HELP = `node bench/prediction.ts: predicted against measured, of models th
   --stored              predict by the stored profile instead of measuring the mix beside them
   --models A,B,C        synthetic models (default: ${MODELS})
   --threads N           engine threads (default 1)
-  --rounds N            times that each model has its turn (default 3)
+  --rounds N            times that each model has its turn (default 4)
   --within PCT          exit code 1 beyond it (default 15)
 `;
 
@@ -48,7 +49,7 @@ const { values: flags } = parseArgs({
       default: MODELS,
     },
     threads: { type: 'string', default: '1' },
-    rounds: { type: 'string', default: '3' },
+    rounds: { type: 'string', default: '4' },
     within: { type: 'string', default: '15' },
     help: { type: 'boolean', default: false },
   },
@@ -86,7 +87,7 @@ async function main(): Promise<void> {
       progress(`round ${round + 1} of ${rounds}: ${model}`),
     );
     const isNew = ({ model }: Series): boolean => specs.includes(model);
-    const facts = opened[0]?.meter.facts ?? { engine: '', device: '' };
+    const { facts } = defined(opened[0], 'a model that was measured').meter;
     const profile =
       stored ??
       profileOf({
@@ -129,7 +130,7 @@ function report(
     const { geometry } = subjects.find(({ name }) => name === model) ?? {};
     if (geometry === undefined) throw new Error(`${model} was not measured`);
     const predicted = plannedStepMs(shapeOf(at), profileSteps(profile, geometry, 'f16'));
-    const measured = median(ms);
+    const measured = middleMean(ms);
     const error = 100 * (predicted / measured - 1);
     errors.push(error);
     const { sequences, tokensEach, depth } = at;

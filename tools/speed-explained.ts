@@ -100,6 +100,15 @@ function modelSection(): string[] {
     `  that is ${experts.join(', ')} for 1, 2, 4, 8 and 32 tokens.`,
     '- **Windows**: a layer with a sliding window attends to no more cells than its window has.',
     '',
+    'A processor that `plenum measure` has measured has three terms more (measuring.md), because',
+    'there the engine keeps a cache for each sequence and attends by plain matrix products:',
+    '',
+    '- **Blocks**: a token passes over its own sequence’s cells in whole blocks of 256, masked ones',
+    '  and those beyond a window too; one row of a sequence is a vector product, two are a tile.',
+    '- **Passes**: 128 tokens are computed at once, and a larger step reads the weights again.',
+    '- **Elements**: sums, norms, activations and stores take a time for each number that a matrix',
+    '  gives out, which is parameters / width a token; narrow models have more of them per weight.',
+    '',
   ];
 }
 

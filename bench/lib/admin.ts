@@ -9,15 +9,19 @@ const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
 
 export type Served = Omit<RunningServer, 'kernels'>;
 
-/** `home` keeps synthetic files from one server to the next. */
-export async function serveYaml(yaml: string, home: string): Promise<Served> {
+/** `home` keeps synthetic files from one server to the next; `node` runs server and hosts. */
+export async function serveYaml(
+  yaml: string,
+  home: string,
+  node = process.execPath,
+): Promise<Served> {
   const port = await freePort();
   const { cwd, env } = plenumEnvironment();
   mkdirSync(home, { recursive: true });
   const file = join(cwd, 'plenum.yaml');
   writeFileSync(file, yaml);
   const args = [MAIN, 'serve', '--config', file, '--port', String(port)];
-  const command = { file: process.execPath, args, cwd, env: { ...env, PLENUM_HOME: home } };
+  const command = { file: node, args, cwd, env: { ...env, PLENUM_HOME: home } };
   return launch(command, `http://127.0.0.1:${port}`, 'plenum');
 }
 

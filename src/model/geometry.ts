@@ -44,6 +44,8 @@ export interface ModelGeometry {
   readonly keyDim: number;
   readonly valueDim: number;
   readonly vocab: number;
+  /** Of byte-pair encoding; left out where no file says. */
+  readonly merges?: number;
   /** Tokens that it was trained on. */
   readonly contextTokens: number;
   /** 0 in a dense model. */
@@ -95,6 +97,7 @@ export function geometryOf(header: GgufHeader): ModelGeometry {
     keyDim,
     valueDim,
     vocab,
+    merges: listLength(header, 'tokenizer.ggml.merges'),
     contextTokens,
     experts,
     expertsUsed,
@@ -183,6 +186,11 @@ function vocabOf(header: GgufHeader, keys: Keys): number {
   const vocab = keys.number('vocab_size') ?? embedding?.dims[1];
   if (vocab === undefined) keys.miss('tokenizer.ggml.tokens');
   return vocab ?? 0;
+}
+
+function listLength(header: GgufHeader, key: string): number {
+  const value = header.metadata.get(key);
+  return isGgufArray(value) ? value.length : 0;
 }
 
 interface LayerInput {

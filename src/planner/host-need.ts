@@ -5,9 +5,10 @@
 import type { ModelGeometry } from '../model/geometry.ts';
 import type { HostSpec } from '../wire/host.ts';
 import type { ByteItem, SimulatedAllocation } from '../wire/pool.ts';
-import { HOST_PROCESS_BYTES, type MemoryAsk, type MemoryNeed, memoryNeed } from './memory.ts';
+import { HOST_PROCESS_BYTES } from './host-process.ts';
+import { type MemoryAsk, type MemoryNeed, memoryNeed } from './memory.ts';
 
-/** Throws what `memoryNeed` throws. */
+/** Throws what `memoryNeed` throws. Without the engine's own account: of a processor. */
 export function hostNeed(
   spec: HostSpec,
   geometry: ModelGeometry,
@@ -16,19 +17,31 @@ export function hostNeed(
   return memoryNeed({ ...shapeOf(spec), geometry, ...simulatedOf(simulated) });
 }
 
-function shapeOf(spec: HostSpec): Omit<MemoryAsk, 'geometry'> {
-  const cacheType = spec.engine.kind === 'llama' ? spec.engine.cacheType : 'f16';
+function shapeOf({ engine, ...spec }: HostSpec): Omit<MemoryAsk, 'geometry'> {
   const { contextTokens, parallel, cells } = spec;
-  if (spec.role === 'generate') return { contextTokens, parallel, cells, cacheType };
-  // An encoder computes an input in one piece, and keeps the cells of one batch.
-  const stepTokens = Math.max(contextTokens, spec.encode.batchTokensMax);
-  return { contextTokens: stepTokens, parallel: 1, stepTokens, outputRows: stepTokens };
+  if (spec.role === 'encode') {
+    // An encoder computes an input in one piece, and keeps the cells of one batch.
+    return { contextTokens, parallel: 1, batchTokens: spec.encode.batchTokensMax };
+  }
+  const common = { contextTokens, parallel, cells };
+  if (engine.kind !== 'llama') return common;
+  const { cacheType, kvLayout = 'auto', flashAttention = 'auto', stepTokensMax } = engine;
+  const attention = { auto: undefined, on: 'flash', off: 'plain' } as const;
+  const forced = attention[flashAttention];
+  return {
+    ...common,
+    cacheType,
+    kvLayout,
+    stepTokens: stepTokensMax,
+    ...(forced === undefined ? {} : { attention: forced }),
+  };
 }
 
 function simulatedOf(simulated: SimulatedAllocation | null): Partial<MemoryAsk> {
-  if (simulated === null) return {};
-  const { repackedBytes, cacheBytes, computeBytes } = simulated;
+  if (simulated === null) return { device: 'processor' };
+  const { onGpu, repackedBytes, cacheBytes, computeBytes } = simulated;
   return {
+    device: onGpu ? 'gpu' : 'processor',
     computeBytes,
     ...(repackedBytes === null ? {} : { repackedBytes }),
     ...(cacheBytes === null ? {} : { cacheBytes }),

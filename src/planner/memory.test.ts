@@ -34,20 +34,39 @@ describe('what a model needs', () => {
     expect(itemOf({ ...ask, windowCache: 'window' }, 'windowed KV cache')).toBe(768 * 24_576);
   });
 
-  /** Buffers that the pinned library reported for 1,024, 4,096 and 8 × 1,024 cells. */
+  /** `no_alloc` of the pinned library on a processor: MB of the graph's buffer by cells. */
   it.each([
-    ['qwen2.5-0.5b', 'Q4_0', [41_796_239, 43_631_247, 50_488_935]],
-    ['gemma-3-270m', 'Q8_0', [69_635_932, 71_366_083, 76_975_964]],
-  ] as const)('estimates the compute buffers of %s as the engine does', (id, quant, measured) => {
-    const asks = [
-      { contextTokens: 1024, parallel: 1 },
-      { contextTokens: 4096, parallel: 1 },
-      { contextTokens: 1024, parallel: 8 },
-    ];
-    asks.forEach((ask, index) => {
-      const estimate = itemOf({ geometry: model(id, quant), ...ask }, 'compute buffers');
-      expect(Math.abs(estimate - (measured[index] ?? 0))).toBeLessThan(4e6);
-    });
+    ['llama-3.2-1b', 'Q4_0', { 1024: 37.026, 2048: 40.371, 4096: 74.974, 16384: 282.592 }],
+    ['gemma-3-270m', 'Q8_0', { 1024: 68.42, 2048: 68.42, 4096: 68.42, 16384: 68.42 }],
+  ] as const)('lays the graph of %s out as the engine does', (id, quant, measured) => {
+    for (const [cells, megabytes] of Object.entries(measured)) {
+      const contextTokens = Number(cells);
+      for (const parallel of [1, 4]) {
+        const shape = { contextTokens, parallel, device: 'processor' } as const;
+        const ask: MemoryAsk = { geometry: model(id, quant), ...shape };
+        const scratch = itemOf({ ...ask, computeBytes: 0 }, 'compute buffers');
+        const graph = itemOf(ask, 'compute buffers') - scratch;
+        expect(Math.abs(graph / 1e6 - megabytes)).toBeLessThan(3.7);
+      }
+    }
+  });
+
+  it('counts what the engine gives out beside what it computes with', () => {
+    const geometry = model('gemma-3-270m', 'Q8_0');
+    const ask: MemoryAsk = { geometry, contextTokens: 512, parallel: 1 };
+    expect(itemOf(ask, 'output rows')).toBe(64 * geometry.vocab * 4);
+    expect(itemOf({ ...ask, parallel: 100 }, 'output rows')).toBe(100 * geometry.vocab * 4);
+  });
+
+  it('keeps the scores of all heads only on a processor, by its own sequence’s cells', () => {
+    const geometry = model('llama-3.2-1b', 'Q4_0');
+    const ask: MemoryAsk = { geometry, contextTokens: 8192, parallel: 1, device: 'processor' };
+    const buffers = (more: Partial<MemoryAsk>) => itemOf({ ...ask, ...more }, 'compute buffers');
+    const scores = 32 * 8192 * 128 * 4;
+    expect(buffers({})).toBeGreaterThan(1.5 * scores);
+    expect(buffers({ parallel: 8 })).toBe(buffers({}));
+    expect(buffers({ cacheType: 'q8_0' })).toBeLessThan(scores);
+    expect(buffers({ device: 'gpu' })).toBeLessThan(scores);
   });
 
   it('takes the engine’s figures where it has them', () => {

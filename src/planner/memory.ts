@@ -7,6 +7,16 @@ import { PlenumError } from '../base/errors.ts';
 import { type Bytes, bytes } from '../base/units.ts';
 import type { ModelGeometry } from '../model/geometry.ts';
 import { type CacheType, cacheBytes } from '../model/geometry-cache.ts';
+import { graphBytes, type Pass, rowBytes, scratchBytes } from './buffers.ts';
+import {
+  type CacheShape,
+  cacheShape,
+  type EngineDevice,
+  encodeBatchTokens,
+  outputRows,
+  passTokens,
+} from './engine-shape.ts';
+import { hostProcess } from './host-process.ts';
 
 export type MemoryItemName =
   | 'weights'
@@ -15,6 +25,7 @@ export type MemoryItemName =
   | 'windowed KV cache'
   | 'recurrent state'
   | 'compute buffers'
+  | 'output rows'
   | 'prefix cache'
   | 'host process';
 
@@ -49,10 +60,16 @@ export interface MemoryAsk {
   readonly prefixTokens?: number;
   /** Of the cache in all, where it is not a whole context for each sequence. */
   readonly cells?: number;
-  /** Most tokens that are computed at once. */
+  /** What computes; the engine keeps its cache by it. Left out: a GPU. */
+  readonly device?: EngineDevice;
+  readonly kvLayout?: 'auto' | 'unified' | 'split';
+  /** Most tokens of one step. */
   readonly stepTokens?: number;
-  /** Rows of the vocabulary that a batch may give; each token has one where vectors are given. */
-  readonly outputRows?: number;
+  /**
+   * Of a model that gives vectors: most tokens of a batch of several inputs. Each gives a row; one
+   * input alone may have the whole context.
+   */
+  readonly batchTokens?: number;
   /** Cache and recurrent state, from the engine's simulated allocation. */
   readonly cacheBytes?: number;
   /**
@@ -60,30 +77,21 @@ export interface MemoryAsk {
    * what they look back at.
    */
   readonly windowCache?: 'full' | 'window';
+  /** Left out: as the engine chooses. */
   readonly attention?: 'flash' | 'plain';
   /** Exact, from the file; otherwise the sum of the geometry's tensors. */
   readonly weightsBytes?: number;
   /** A second copy in the processor's own layout, as the engine reports it. */
   readonly repackedBytes?: number;
-  /** From the engine's simulated allocation; otherwise estimated. */
+  /** The graph's buffer, from the engine's simulated allocation; otherwise by its rules. */
   readonly computeBytes?: number;
   readonly hostBytes?: number;
 }
 
-/** Tokens that the engine computes at once (n_ubatch). */
-const UBATCH_TOKENS = 512;
-/** Rows of logits that the engine reserves at least (engine/llama, n_outputs_max). */
-const OUTPUT_ROWS = 64;
-/** The engine rounds cells up to a multiple of it (llama-kv-cache.cpp). */
+/** Most tokens of a step where nothing else is said (config: step_tokens_max). */
+const STEP_TOKENS = 512;
+/** The engine rounds cells up to a multiple of it (llama-context.cpp, n_ctx and n_ctx_seq). */
 const CELLS_MULTIPLE = 256;
-/**
- * A host process without its model: Node 24 with libllama loaded, and beside it what the library
- * and this program keep of each token of a vocabulary. Proportional set size less weights, cache
- * and buffers, after requests (bench/bytes.ts): 59 MB with a vocabulary of 512, 67 MB with 49,152,
- * 80 MB with 151,936.
- */
-const VOCABULARY_ENTRY_BYTES = 130;
-export const HOST_PROCESS_BYTES = 60e6;
 
 /** What the model needs. Throws `usage` for impossible numbers, `model_unsupported` for gaps. */
 export function memoryNeed(ask: MemoryAsk): MemoryNeed {
@@ -93,7 +101,7 @@ export function memoryNeed(ask: MemoryAsk): MemoryNeed {
     ...(ask.cacheBytes === undefined
       ? [...cacheItems(ask), ...stateItems(ask)]
       : simulatedCache(ask, ask.cacheBytes)),
-    computeItem(ask),
+    ...bufferItems(ask),
     hostItem(ask),
   ];
   const sum = (list: readonly MemoryItem[]): Bytes =>
@@ -105,17 +113,41 @@ export function memoryNeed(ask: MemoryAsk): MemoryNeed {
   };
 }
 
-/** Cells that the engine makes for so many sequences of such a context. */
+const roundUp = (cells: number): number => Math.ceil(cells / CELLS_MULTIPLE) * CELLS_MULTIPLE;
+
+/** Cells that the engine makes for so many sequences of such a context, in one cache. */
 export function cellsFor(contextTokens: number, parallel: number): number {
   return roundUp(contextTokens * parallel);
 }
 
-const cellsOf = ({ cells, contextTokens, parallel }: MemoryAsk): number =>
-  cells === undefined ? cellsFor(contextTokens, parallel) : roundUp(cells);
+interface Shape extends CacheShape {
+  /** Of the cache in all, as the engine rounds them. */
+  readonly cells: number;
+  /** That one sequence's tokens are compared with. */
+  readonly attendedCells: number;
+}
+
+function shapeOf(ask: MemoryAsk): Shape {
+  const { contextTokens, parallel, attention, kvLayout, device = 'gpu', cacheType = 'f16' } = ask;
+  const asked = ask.cells ?? contextTokens * parallel;
+  const wish = { device, kvLayout, cacheType, contextTokens, parallel, cells: asked };
+  // Inputs of any lengths lie side by side in the same cells.
+  if (ask.batchTokens !== undefined) {
+    const cells = roundUp(asked);
+    return { layout: 'unified', flash: 'auto', cells, attendedCells: cells };
+  }
+  const forced = { flash: 'on', plain: 'off' } as const;
+  const flashAttention = attention === undefined ? 'auto' : forced[attention];
+  const shape = cacheShape({ ...wish, flashAttention });
+  if (shape.layout === 'unified') {
+    const cells = roundUp(asked);
+    return { ...shape, cells, attendedCells: cells };
+  }
+  const attendedCells = roundUp(Math.floor(asked / parallel));
+  return { ...shape, cells: attendedCells * parallel, attendedCells };
+}
 
 const SIMULATED = 'the engine’s simulated allocation';
-
-const roundUp = (cells: number): number => Math.ceil(cells / CELLS_MULTIPLE) * CELLS_MULTIPLE;
 
 function refuseImpossible(ask: MemoryAsk): void {
   const whole = (value: number, name: string, least: number): void => {
@@ -171,9 +203,9 @@ function cacheItems(ask: MemoryAsk): MemoryItem[] {
     key: type,
     value: type,
   });
-  const cells = cellsOf(ask);
+  const { cells } = shapeOf(ask);
   const isFull = (ask.windowCache ?? 'full') === 'full';
-  const windowed = roundUp(Math.min(cells, windowTokens * parallel + UBATCH_TOKENS));
+  const windowed = roundUp(Math.min(cells, windowTokens * parallel + STEP_TOKENS));
   const windowCells = isFull ? cells : windowed;
   const items: MemoryItem[] = [];
   if (perToken > 0) {
@@ -195,7 +227,7 @@ function cacheItems(ask: MemoryAsk): MemoryItem[] {
 function simulatedCache(ask: MemoryAsk, size: number): MemoryItem[] {
   if (size === 0) return [];
   const what = ask.geometry.recurrence === 'all' ? 'recurrent state' : 'KV cache';
-  return [item(what, size, `${SIMULATED}: ${cellsOf(ask)} cells`)];
+  return [item(what, size, `${SIMULATED}: ${shapeOf(ask).cells} cells`)];
 }
 
 function stateItems({ geometry, parallel }: MemoryAsk): MemoryItem[] {
@@ -210,32 +242,39 @@ function stateItems({ geometry, parallel }: MemoryAsk): MemoryItem[] {
   return [item('recurrent state', each * parallel, `${parallel} sequences × ${each} B`)];
 }
 
-/**
- * The engine reserves for its largest step: the logits, the mask over all cells (F16) and the
- * residual stream (F32). Attention in separate kernels adds the scores of all heads (F32). Checked
- * against the library's own account for three architectures at three contexts: within 2.4 MB.
- */
-function computeItem(ask: MemoryAsk): MemoryItem {
-  if (ask.computeBytes !== undefined) {
-    return item('compute buffers', ask.computeBytes, SIMULATED);
+function passOf(ask: MemoryAsk): Pass {
+  const { geometry, parallel, batchTokens, device = 'gpu', stepTokens = STEP_TOKENS } = ask;
+  const shape = shapeOf(ask);
+  const common = { device, attendedCells: shape.attendedCells, isFlash: shape.flash !== 'off' };
+  if (batchTokens === undefined && !geometry.isEncoder) {
+    const tokens = passTokens(shape, stepTokens);
+    return { ...common, tokens, rows: outputRows(parallel, stepTokens), givesVectors: false };
   }
-  const { geometry, parallel, stepTokens = UBATCH_TOKENS } = ask;
-  const cells = cellsOf(ask);
-  const ownRows = geometry.isEncoder ? stepTokens : Math.max(OUTPUT_ROWS, parallel);
-  const rows = ask.outputRows ?? ownRows;
-  const logits = rows * geometry.vocab * 4;
-  const mask = stepTokens * cells * 2;
-  const stream = stepTokens * geometry.width * 4;
-  const heads = Math.max(0, ...geometry.layers.map((layer) => layer.heads));
-  const scores = ask.attention === 'plain' ? heads * cells * stepTokens * 4 : 0;
-  const formula = `estimate: logits ${logits} + mask ${mask} + stream ${stream} B`;
-  const source = scores === 0 ? formula : `${formula} + scores ${scores} B`;
-  return item('compute buffers', logits + mask + stream + scores, source);
+  // An input is computed in one piece, and each of its tokens gives a row.
+  const together = encodeBatchTokens(device, batchTokens ?? stepTokens);
+  const tokens = Math.max(ask.contextTokens, together);
+  return { ...common, attendedCells: tokens, tokens, rows: tokens, givesVectors: true };
+}
+
+function bufferItems(ask: MemoryAsk): MemoryItem[] {
+  const { geometry } = ask;
+  const pass = passOf(ask);
+  const graph = ask.computeBytes ?? graphBytes(geometry, pass);
+  const scratch = scratchBytes(geometry, pass);
+  const kind = pass.isFlash ? 'flash' : 'plain';
+  const how = `${pass.tokens} tokens against ${pass.attendedCells} cells, ${kind} attention`;
+  const who = ask.computeBytes === undefined ? 'the engine’s rules' : SIMULATED;
+  const more = scratch === 0 ? '' : ` + ${Math.round(scratch)} B scratch of the kernels`;
+  const numbers = pass.givesVectors ? geometry.vocab + geometry.width : geometry.vocab;
+  const rows = `${pass.rows} rows × ${numbers} numbers (F32)`;
+  return [
+    item('compute buffers', graph + scratch, `${who}: ${how}${more}`),
+    item('output rows', rowBytes(geometry, pass), rows, 'host'),
+  ];
 }
 
 function hostItem({ hostBytes, geometry }: MemoryAsk): MemoryItem {
   if (hostBytes !== undefined) return item('host process', hostBytes, 'given', 'host');
-  const estimate = HOST_PROCESS_BYTES + VOCABULARY_ENTRY_BYTES * geometry.vocab;
-  const source = `estimate: Node, the library, a vocabulary of ${geometry.vocab}`;
-  return item('host process', estimate, source, 'host');
+  const { size, source } = hostProcess(geometry);
+  return item('host process', size, source, 'host');
 }

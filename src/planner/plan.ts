@@ -16,7 +16,7 @@ import {
   rentedCost,
   type TokenCost,
 } from './money.ts';
-import { fitOf, type MachineSetup, placeModel } from './setup.ts';
+import { fitOf, type MachineSetup, placeModel, setupDevice } from './setup.ts';
 import { predictSpeed, type Speculation, type Speed } from './speed.ts';
 import type { SpeedTable } from './speed-params.ts';
 import type { PlannedSteps } from './step-guess.ts';
@@ -185,6 +185,7 @@ function memoryAsk(model: PlanModel, traffic: Traffic, setup: MachineSetup): Mem
     geometry,
     contextTokens: model.contextTokens ?? traffic.promptTokens + traffic.outputTokens,
     parallel: model.parallel ?? traffic.users,
+    device: setupDevice(setup),
     ...(cacheType === undefined ? {} : { cacheType }),
     ...(weightsBytes === undefined ? {} : { weightsBytes }),
     ...(windowCache === undefined ? {} : { windowCache }),

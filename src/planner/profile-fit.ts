@@ -33,10 +33,12 @@ const FREE = {
   matrix: [0.9, 0.02, 20],
   padding: [2, 0.05, 64],
   kernelMicros: [2, 0.01, 200],
+  cache: [0.5, 0.05, 2],
   tiles: [0.4, 0.005, 4],
   rows: [0.1, 0.002, 4],
   experts: [0.6, 0.02, 20],
   expertPadding: [0.3, 0.01, 8],
+  elementNanos: [3, 0.05, 50],
 } as const;
 
 /** Measured steps change from one term to the other abruptly: a processor overlaps the two. */
@@ -55,17 +57,31 @@ const NEAREST: Readonly<Record<WeightKind, readonly WeightKind[]>> = {
   mx: ['q4', 'k', 'q8', 'k6', 'float'],
 };
 
+/** How the engine attended and what it computed at once, which the steps' times belong to. */
+export interface MeasuredKernels {
+  readonly attention: 'plain' | 'flash';
+  readonly ubatchTokens: number;
+}
+
+/** Cells that plain attention passes over at a time (llama_kv_cache::get_n_kv). */
+const BLOCK_CELLS = 256;
+
+export interface MeasuredMachine {
+  readonly bandwidthBytesPerSecond: number;
+  readonly kernels: MeasuredKernels;
+}
+
 /** Throws `usage` for too few steps. */
 export function fitProfile(
   steps: readonly MeasuredStep[],
-  bandwidthBytesPerSecond: number,
+  { bandwidthBytesPerSecond, kernels }: MeasuredMachine,
 ): ProfileFit {
   if (steps.length < STEPS_MIN) {
     const message = `${steps.length} measured steps are too few to fit a machine: ${STEPS_MIN}`;
     throw new PlenumError('usage', message);
   }
   const opsPerSecond = Math.max(...steps.map(rateOf));
-  const known = knownOf(steps);
+  const known = { ...knownOf(steps), kernels };
   const free = layout(known);
   const deviceAt = (values: readonly number[]): Device =>
     measuredDevice({ bandwidthBytesPerSecond, opsPerSecond, params: paramsOf(known, values) });
@@ -81,7 +97,8 @@ export function fitProfile(
       predict(at).map((ms, i) => Math.log(ms / (steps[i]?.measuredMs ?? Number.NaN))),
   });
   const params = paramsOf(known, values);
-  return { opsPerSecond, params, predictedMs: predict(values), ...known };
+  const { kinds, expertKinds } = known;
+  return { opsPerSecond, params, predictedMs: predict(values), kinds, expertKinds };
 }
 
 export interface MeasuredRates {
@@ -123,25 +140,30 @@ const has = (group: WeightGroup | null, kind: WeightKind): boolean =>
   group !== null && group.kinds[kind] >= KIND_SHARE_MIN;
 
 function layout({ kinds, expertKinds }: Known): readonly Free[] {
-  const { bandwidth, kernelMicros, tiles, rows, vector, matrix, padding } = FREE;
-  const { experts, expertPadding } = FREE;
+  const { bandwidth, cache, kernelMicros, tiles, rows, vector, matrix, padding } = FREE;
+  const { experts, expertPadding, elementNanos } = FREE;
   const all = (free: Free, of: readonly WeightKind[]): Free[] => of.map(() => free);
   return [
-    ...[bandwidth, kernelMicros, tiles, rows],
+    ...[bandwidth, kernelMicros, elementNanos, cache, tiles, rows],
     ...[...all(vector, kinds), ...all(matrix, kinds), ...all(padding, kinds)],
     ...all(experts, expertKinds),
     expertPadding,
   ];
 }
 
-function paramsOf({ kinds, expertKinds }: Known, values: readonly number[]): SpeedParams {
-  const [bandwidthShare = 1, kernelMicros = 0, tiles = 1, rows = 1, ...shares] = values;
+function paramsOf(
+  { kinds, expertKinds, kernels }: Known & { readonly kernels: MeasuredKernels },
+  values: readonly number[],
+): SpeedParams {
+  const [bandwidthShare = 1, kernelMicros = 0, elementNanos = 0, ...others] = values;
+  const [cacheShare = 1, tiles = 1, rows = 1, ...shares] = others;
   const next = (known: readonly WeightKind[]) => byKind(known, shares.splice(0, known.length));
   const vectorShare = next(kinds);
   const matrixShare = next(kinds);
   const paddingByKind = next(kinds);
-  const attention = { cacheShare: bandwidthShare, attentionShare: tiles, extraKernels: 0 };
-  const byRow = { ...attention, rowShare: rows };
+  const attention = { cacheShare, attentionShare: tiles, extraKernels: 0 };
+  const blocks = kernels.attention === 'plain' ? { blockCells: BLOCK_CELLS } : {};
+  const byRow = { ...attention, rowShare: rows, ...blocks };
   return {
     bandwidthShare,
     secondDieShare: 1,
@@ -158,6 +180,8 @@ function paramsOf({ kinds, expertKinds }: Known, values: readonly number[]): Spe
       ? {}
       : { expertShare: next(expertKinds), expertPadding: shares[0] ?? 0 }),
     kernelMicros,
+    elementNanos,
+    ubatchTokens: kernels.ubatchTokens,
   };
 }
 

@@ -12,7 +12,7 @@ const all = (value: number) => ({
 
 /** As an x86 core of 2021 measures: 12 GB/s, 60 GFLOP/s. */
 export const PROFILE: MachineProfile = {
-  schema: 1,
+  schema: 2,
   machine: {
     platform: 'linux',
     arch: 'x64',
@@ -24,19 +24,21 @@ export const PROFILE: MachineProfile = {
   device: 'cpu (haswell), 1 thread',
   compute: 'cpu',
   threads: 1,
+  kernels: { library: 'haswell', layout: 'split', attention: 'plain', ubatchTokens: 128 },
   measuredAt: '2026-11-27T12:00:00.000Z',
   bandwidth: { bytesPerSecond: 12e9, spreadPct: 3 },
   opsPerSecond: 60e9,
   params: {
     bandwidthShare: 0.9,
     kernelMicros: 4,
+    elementNanos: 3,
     softness: 4,
     vectorShare: { ...all(0.6), float: 0.3, q8: 0.4 },
     matrixShare: { ...all(1), float: 0.45, k6: 0.65 },
     paddingByKind: { ...all(2), q8: 3, k6: 1 },
     expertShare: { ...all(0.6), q8: 0.4 },
     expertPadding: 0.4,
-    attention: { cacheShare: 0.9, attentionShare: 0.5, rowShare: 0.08 },
+    attention: { cacheShare: 0.9, attentionShare: 0.3, rowShare: 0.15, blockCells: 256 },
   },
   kinds: ['float', 'q8', 'q4', 'k', 'k6'],
   expertKinds: ['q8', 'q4', 'k'],

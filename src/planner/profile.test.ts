@@ -13,11 +13,11 @@ import { hostNeed } from './host-need.ts';
 import { memoryNeed } from './memory.ts';
 import { modelCost } from './model-cost.ts';
 import { planModels } from './plan.ts';
-import { profileSetup, profileSteps } from './profile.ts';
+import { profileParams, profileSetup, profileSteps } from './profile.ts';
 import { fitProfile, type MeasuredStep, measuredDevice } from './profile-fit.ts';
 import { PROFILE } from './profile-fixture.ts';
 import { SPEED_TABLE } from './speed-table.ts';
-import { type StepShape, stepTerms, TILE_TOKENS } from './step-cost.ts';
+import { hasTiles, type StepShape, stepTerms } from './step-cost.ts';
 import { plannedStepMs, plannedTerms } from './step-guess.ts';
 import { OnlineStepTime } from './step-time.ts';
 
@@ -36,6 +36,10 @@ const MODELS = await Promise.all(
     'probe-dense@f16',
   ].map(geometry),
 );
+const MEASURED = {
+  bandwidthBytesPerSecond: PROFILE.bandwidth.bytesPerSecond,
+  kernels: PROFILE.kernels,
+};
 const anyModel = fc.constantFrom(...MODELS);
 const anyCache = fc.constantFrom('f16' as const, 'q8_0' as const);
 const stepsOf = (model: ModelGeometry) => profileSteps(PROFILE, model, 'f16');
@@ -134,7 +138,8 @@ describe('planner and server are one', () => {
           });
           const spec = hostSpec({ cacheType, contextTokens, parallel });
           const admitted = hostNeed(spec, model, null);
-          const fit = memoryNeed({ geometry: model, cacheType, contextTokens, parallel });
+          const wish = { geometry: model, cacheType, contextTokens, parallel };
+          const fit = memoryNeed({ ...wish, device: 'processor' });
           expect(plan.memory.neededBytes).toBe(admitted.neededBytes);
           expect(fit.neededBytes).toBe(admitted.neededBytes);
           const sizes = (items: readonly { name: string; bytes: number }[]) =>
@@ -219,8 +224,10 @@ describe('predictions from a profile', () => {
           outputs: base.outputs + more.outputs,
         };
         // Attention changes to cheaper tiles there.
-        fc.pre(base.tokens >= TILE_TOKENS === larger.tokens >= TILE_TOKENS);
         const steps = stepsOf(model);
+        const { blockCells } = profileParams(PROFILE).attention.plain;
+        const tiled = (shape: StepShape) => hasTiles(shape, { blockCells });
+        fc.pre(tiled(base) === tiled(larger));
         const [less, greater] = [plannedStepMs(base, steps), plannedStepMs(larger, steps)];
         expect(greater).toBeGreaterThanOrEqual(less * (1 - 1e-12));
       }),
@@ -252,6 +259,56 @@ describe('predictions from a profile', () => {
   });
 });
 
+describe('a processor with a cache for each sequence', () => {
+  const decode = (sequences: number, depth: number): StepShape => {
+    return { tokens: sequences, sequences, attended: sequences * depth, outputs: sequences };
+  };
+
+  it('passes over whole blocks of cells of its own sequence alone, beyond a window too', () => {
+    for (const model of MODELS) {
+      const ms = (shape: StepShape): number => plannedStepMs(shape, stepsOf(model));
+      expect(ms(decode(4, 1))).toBe(ms(decode(4, 256)));
+      expect(ms(decode(4, 257))).toBeGreaterThan(ms(decode(4, 256)));
+      const extra = (sequences: number): number =>
+        ms(decode(sequences, 1024)) - ms(decode(sequences, 512));
+      expect(extra(8) / extra(1)).toBeCloseTo(8, 6);
+    }
+  });
+
+  it('computes rows of one sequence in tiles, which one row of each of several is not', () => {
+    const steps = stepsOf(defined(MODELS[0], 'a model'));
+    const of = (sequences: number, cells: number): number =>
+      plannedStepMs({ tokens: 8, sequences, attended: 8 * cells, outputs: sequences }, steps);
+    expect(of(1, 900) - of(1, 100)).toBeLessThan(0.6 * (of(8, 900) - of(8, 100)));
+  });
+
+  it('takes longer for a narrow model than for a wide one of as many weights', async () => {
+    const wide = modelCost(await geometry('probe-dense@q8_0'));
+    const shape: StepShape = { tokens: 128, sequences: 1, attended: 0, outputs: 0 };
+    const { placement, options } = stepsOf(defined(MODELS[0], 'a model'));
+    const ms = (width: number): number =>
+      plannedStepMs(shape, { cost: { ...wide, width }, placement, options });
+    const numbers = (128 * wide.dense.parameters) / 1024;
+    near(ms(512) - ms(1024), 1e-6 * PROFILE.params.elementNanos * numbers);
+  });
+
+  it('reads its weights again for each 128 tokens, which its limit does not count', () => {
+    const [model] = MODELS;
+    const { cost, placement } = stepsOf(defined(model, 'a model'));
+    const device = defined(placement.stages[0], 'a stage').device;
+    const terms = (tokens: number) =>
+      stepTerms({ tokens, sequences: 1, attended: 0, outputs: 0 }, cost, device);
+    near(terms(256).bandwidthMs, 2 * terms(128).bandwidthMs);
+    near(terms(256).totalMs, 2 * terms(128).totalMs);
+    expect(terms(129).totalMs).toBeGreaterThan(terms(128).totalMs);
+    expect(terms(1).limitMs).toBeLessThan(terms(1).bandwidthMs);
+    const bytesMs = (1e3 * cost.dense.bytes) / device.peakBytesPerSecond;
+    expect(terms(512).limitMs).toBeGreaterThanOrEqual(bytesMs);
+    const opsMs = (2e3 * cost.dense.parameters * 512) / PROFILE.opsPerSecond;
+    near(terms(512).limitMs, Math.max(bytesMs, opsMs));
+  });
+});
+
 describe('a fit', () => {
   const shapes = [1, 2, 4, 8, 16, 48, 128].flatMap((tokens): StepShape[] =>
     [1, 512].map((cells) => {
@@ -259,7 +316,13 @@ describe('a fit', () => {
       return { tokens, sequences, attended: tokens * cells, outputs: sequences };
     }),
   );
-  const names = ['probe-dense@f16', 'probe-dense@q8_0', 'probe-dense@q4_0', 'probe-moe@q8_0'];
+  const names = [
+    'probe-dense@f16',
+    'probe-dense@q8_0',
+    'probe-dense@q4_0',
+    'probe-narrow@q8_0',
+    'probe-moe@q8_0',
+  ];
 
   async function measuredOn(spec: string, noise: (i: number) => number): Promise<MeasuredStep[]> {
     const model = await geometry(spec);
@@ -272,7 +335,7 @@ describe('a fit', () => {
 
   it('of exact measurements finds the machine, and predicts a model that was not measured', async () => {
     const steps = (await Promise.all(names.map((name) => measuredOn(name, () => 1)))).flat();
-    const fit = fitProfile(steps, PROFILE.bandwidth.bytesPerSecond);
+    const fit = fitProfile(steps, MEASURED);
     expect(fit.kinds).toEqual(['float', 'q8', 'q4']);
     expect(fit.expertKinds).toEqual(['q8']);
     for (const [i, { measuredMs }] of steps.entries()) {
@@ -288,7 +351,7 @@ describe('a fit', () => {
   it('bears a tenth of noise and a step that was disturbed', async () => {
     const noise = (i: number): number => (i === 3 ? 3 : 1 + 0.1 * Math.sin(7 * i));
     const steps = (await Promise.all(names.map((name) => measuredOn(name, noise)))).flat();
-    const fit = fitProfile(steps, PROFILE.bandwidth.bytesPerSecond);
+    const fit = fitProfile(steps, MEASURED);
     const errors = steps.map(({ measuredMs }, i) => {
       const exact = measuredMs / noise(i % shapes.length);
       return Math.abs((fit.predictedMs[i] ?? 0) / exact - 1);
@@ -298,12 +361,12 @@ describe('a fit', () => {
 
   it('takes what was not measured from the nearest kind', async () => {
     const steps = await measuredOn('probe-dense@q8_0', () => 1);
-    const { params } = fitProfile(steps, PROFILE.bandwidth.bytesPerSecond);
+    const { params } = fitProfile(steps, MEASURED);
     expect(params.matrixShare.q4).toBe(params.matrixShare.q8);
     expect(params.expertShare).toBeUndefined();
   });
 
   it('of a few steps is refused', () => {
-    expect(() => fitProfile([], 1e10)).toThrow(/too few/);
+    expect(() => fitProfile([], MEASURED)).toThrow(/too few/);
   });
 });

@@ -19,9 +19,12 @@ export const THIS_MACHINE = 'this-machine';
 const GIB = 2 ** 30;
 
 /** The profile's parameters in the place of a family's. */
-export function profileParams({ params, errorPct, steps }: MachineProfile): FamilyParams {
+export function profileParams(profile: MachineProfile): FamilyParams {
+  const { params, kernels, errorPct, steps } = profile;
   const { attention, expertShare, ...own } = params;
-  const kinds = { ...attention, extraKernels: 0 };
+  const { blockCells, ...shares } = attention;
+  const blocks = blockCells === null ? {} : { blockCells };
+  const kinds = { ...shares, ...blocks, extraKernels: 0 };
   const decode = steps.filter(({ tokensEach }) => tokensEach === 1).length;
   return {
     ...own,
@@ -31,6 +34,7 @@ export function profileParams({ params, errorPct, steps }: MachineProfile): Fami
     peakOpsShare: 1,
     ratesPerCore: null,
     tilePadding: 0,
+    ubatchTokens: kernels.ubatchTokens,
     // Which kernels ran is in the measurement already.
     attention: { flash: kinds, plain: kinds },
     errorPct,
@@ -75,7 +79,8 @@ export function profileSetup(profile: MachineProfile): MachineSetup {
   const machine = profileMachine(profile);
   // As people write it; what the system keeps for itself is more than the rounding.
   const memoryGib = Math.floor((10 * profile.machine.ramBytes) / GIB) / 10;
-  return { machine, memoryGib, params: profileParams(profile) };
+  const device = profile.compute === 'gpu' ? 'gpu' : 'processor';
+  return { machine, memoryGib, device, params: profileParams(profile) };
 }
 
 /** The steps of a model on the machine of a profile: what its host predicts before its first. */

@@ -12,6 +12,7 @@ import {
   type MemoryFacts,
 } from './available.ts';
 import { deviceOf } from './device.ts';
+import type { EngineDevice } from './engine-shape.ts';
 import type { MemoryNeed } from './memory.ts';
 import { layerSplit, type Placement } from './placement.ts';
 import {
@@ -37,6 +38,12 @@ export interface MachineSetup {
   /** Memory of a discrete machine's host, for layers that its cards do not hold. */
   readonly system?: { readonly memoryGib: number; readonly bandwidthBytesPerSecond: number };
   readonly reserveBytes?: number;
+  /** What the system says of it now, where it is the machine that asks: as the pool counts. */
+  readonly facts?: MemoryFacts;
+  /** Where its speeds are from, in words, when not from its family's. */
+  readonly measured?: string;
+  /** What computes. Left out: a GPU, where the machine's family is not of processors. */
+  readonly device?: EngineDevice;
   /** Measured on this very machine, in the place of its family's. */
   readonly params?: FamilyParams;
 }
@@ -55,6 +62,7 @@ function memoryFacts(setup: MachineSetup): MemoryFacts {
   if (!Number.isInteger(devices) || devices < 1) {
     throw new PlenumError('usage', `${devices} devices: it must be a whole number from 1`);
   }
+  if (setup.facts !== undefined) return setup.facts;
   const gib = setup.memoryGib ?? machine.memory.at(-1)?.value;
   if (gib === undefined) {
     throw new PlenumError('usage', `${machine.id}: its memory is not known; give a size in GiB`);
@@ -72,6 +80,10 @@ function memoryFacts(setup: MachineSetup): MemoryFacts {
     wiredLimitMib: setup.wiredLimitMib ?? null,
   };
 }
+
+/** What the engine keeps its cache by. */
+export const setupDevice = ({ device, machine }: MachineSetup): EngineDevice =>
+  device ?? (machine.family === 'cpu' ? 'processor' : 'gpu');
 
 export interface SetupSpeed {
   readonly params: FamilyParams;

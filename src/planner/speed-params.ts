@@ -16,6 +16,12 @@ export interface AttentionParams {
    * row; left out where the cache's bandwidth is all that they cost.
    */
   readonly rowShare?: number;
+  /**
+   * Where each sequence has a cache of its own and attention is plain matrix products: every token
+   * passes over whole blocks of so many cells of its sequence, beyond a window and masked ones too,
+   * and it is tiles from two tokens of a sequence on. Left out where kernels skip what is masked.
+   */
+  readonly blockCells?: number | undefined;
   /** Kernels per layer beyond the one of fused attention. */
   readonly extraKernels: number;
 }
@@ -54,6 +60,13 @@ export interface SpeedParams {
   /** Rows that an expert's first one costs beyond itself: it finds no weights in the cache. */
   readonly expertPadding?: number;
   readonly kernelMicros: number;
+  /**
+   * What a token costs beside multiplying: sums, norms, activations, stores, for each number that
+   * a matrix gives out or takes in. Left out where other work hides it.
+   */
+  readonly elementNanos?: number;
+  /** Tokens that are computed at once, where a step of more passes over the weights again. */
+  readonly ubatchTokens?: number;
 }
 
 export type AttentionKind = 'flash' | 'plain';

@@ -64,22 +64,39 @@ export function stepTerms(
   const { params } = device;
   const bandwidth = device.bandwidthBytesPerSecond;
   const weights = weightTerms(shape, cost, device);
+  const elementsMs = elementMillis(shape.tokens, cost, device);
   const cache = cacheTerms(shape, cost, device, options);
   const weightMs = (1e3 * weights.bytes) / (bandwidth * params.bandwidthShare);
   const cacheMs = (1e3 * cache.bytes) / (bandwidth * device.attention.cacheShare);
   const matricesMs = soften(weightMs, weights.computeMs, params.softness);
   const attentionMs = soften(cacheMs, cache.computeMs, params.softness);
-  const kernels = cost.kernels + cost.layers * device.attention.extraKernels;
+  const passes = ubatchesOf(shape.tokens, params);
+  const kernels = passes * (cost.kernels + cost.layers * device.attention.extraKernels);
   const overheadMs = (kernels * params.kernelMicros) / 1e3;
   const bestOps = device.peakOpsPerSecond ?? device.matrixOpsPerSecond ?? 0;
-  const peakOpsMs = bestOps === 0 ? 0 : (1e3 * (weights.ops + cache.ops)) / bestOps;
+  const least = leastTerms(shape, cost, device, options);
+  const peakOpsMs = bestOps === 0 ? 0 : (1e3 * least.ops) / bestOps;
   return {
-    totalMs: matricesMs + attentionMs + overheadMs,
+    totalMs: matricesMs + attentionMs + elementsMs + overheadMs,
     bandwidthMs: weightMs + cacheMs,
-    computeMs: weights.computeMs + cache.computeMs,
+    computeMs: weights.computeMs + cache.computeMs + elementsMs,
     overheadMs,
-    limitMs: Math.max((1e3 * (weights.bytes + cache.bytes)) / device.peakBytesPerSecond, peakOpsMs),
+    limitMs: Math.max((1e3 * least.bytes) / device.peakBytesPerSecond, peakOpsMs),
   };
+}
+
+/** What any engine moves and computes: weights once, and only the cells that are attended to. */
+function leastTerms(
+  shape: StepShape,
+  cost: ModelCost,
+  device: Device,
+  options: StepOptions,
+): Pick<WeightTerms, 'bytes' | 'ops'> {
+  const { ubatchTokens: _, ...params } = device.params;
+  const { blockCells: __, ...attention } = device.attention;
+  const weights = weightTerms(shape, cost, { ...device, params });
+  const cache = cacheTerms(shape, cost, { ...device, attention }, options);
+  return { bytes: weights.bytes + cache.bytes, ops: weights.ops + cache.ops };
 }
 
 /** (a^p + b^p)^(1/p): max(a, b) for a large p, a + b for p = 1. */
@@ -95,16 +112,30 @@ interface WeightTerms {
   readonly computeMs: number;
 }
 
+/** Times that a step passes over the weights; a batch that is computed in parts does it anew. */
+const ubatchesOf = (tokens: number, { ubatchTokens }: SpeedParams): number =>
+  ubatchTokens === undefined ? 1 : Math.max(1, Math.ceil(tokens / ubatchTokens));
+
 function weightTerms(shape: StepShape, cost: ModelCost, device: Device): WeightTerms {
-  const { tokens, outputs } = shape;
-  let bytes = cost.dense.bytes;
-  let ops = 2 * cost.dense.parameters * tokens;
-  let computeMs = rowsMs(cost.dense, tokens, 1, device);
+  const { outputs } = shape;
+  const passes = ubatchesOf(shape.tokens, device.params);
+  const once = passTerms(shape.tokens / passes, cost, device);
+  let bytes = passes * once.bytes;
+  let ops = passes * once.ops;
+  let computeMs = passes * once.computeMs;
   if (outputs > 0) {
     bytes += cost.head.bytes;
     ops += 2 * cost.head.parameters * outputs;
     computeMs += rowsMs(cost.head, outputs, 1, device);
   }
+  return { bytes, ops, computeMs };
+}
+
+/** All layers once, for `tokens` rows. */
+function passTerms(tokens: number, cost: ModelCost, device: Device): WeightTerms {
+  let { bytes } = cost.dense;
+  let ops = 2 * cost.dense.parameters * tokens;
+  let computeMs = rowsMs(cost.dense, tokens, 1, device);
   if (cost.experts !== null) {
     const { count, used } = cost.experts;
     const touched = expectedExperts(count, used, tokens);
@@ -148,6 +179,17 @@ function expertsMs(group: WeightGroup, rows: number, share: number, device: Devi
   return (1e3 * 2 * group.parameters * share * (rows + expertPadding) * perRow) / matrix;
 }
 
+/**
+ * Of the numbers that matrices give out, which is their parameters over the length of a row, or
+ * take in where that is less: a matrix of the feed-forward block that leads back is as long.
+ */
+function elementMillis(tokens: number, { dense, experts, width }: ModelCost, device: Device) {
+  const { elementNanos } = device.params;
+  if (elementNanos === undefined) return 0;
+  const chosen = experts === null ? 0 : (experts.parameters * experts.used) / experts.count;
+  return (1e-6 * elementNanos * tokens * (dense.parameters + chosen)) / width;
+}
+
 function cacheTerms(
   shape: StepShape,
   cost: ModelCost,
@@ -156,16 +198,28 @@ function cacheTerms(
 ): WeightTerms {
   const { tokens, sequences, attended } = shape;
   if (tokens === 0) return { bytes: 0, ops: 0, computeMs: 0 };
+  const { attention } = device;
   const perToken = attended / tokens;
+  const isTiled = hasTiles(shape, attention);
   let bytes = 0;
   let ops = 0;
   for (const group of cost.cache) {
-    const cells = group.windowTokens === null ? perToken : Math.min(perToken, group.windowTokens);
+    const seen = Math.min(perToken, group.windowTokens ?? perToken);
+    const cells = attention.blockCells === undefined ? seen : blocksOf(perToken, isTiled, device);
     // The tokens of one sequence are computed together and read its cells once.
     bytes += group.layers * group.elements * cacheElementBytes * cells * sequences;
     ops += group.layers * group.opsPerCell * cells * tokens;
   }
-  return { bytes, ops, computeMs: attentionMs(ops, tokens, device) };
+  return { bytes, ops, computeMs: attentionMs(ops, isTiled, device) };
+}
+
+/** Cells that a token passes over: to the end of the last block of those computed with it. */
+function blocksOf(perToken: number, isTiled: boolean, { attention, params }: Device): number {
+  if (perToken === 0) return 0;
+  const { blockCells = 1 } = attention;
+  // The last of a ubatch sees half of it more than the one in the middle.
+  const beyond = isTiled ? (params.ubatchTokens ?? 0) / 2 : 0;
+  return blockCells * Math.max(1, Math.ceil((perToken + beyond) / blockCells));
 }
 
 /**
@@ -173,11 +227,21 @@ function cacheTerms(
  * (GGML_FA_TILE_Q of ggml's CPU backend; GPUs change from a vector to a matrix kernel alike).
  */
 export const TILE_TOKENS = 64;
+/** Plain products take the matrix kernel from two rows of one sequence on (llamafile_sgemm). */
+const TILE_ROWS = 2;
 
-function attentionMs(ops: number, tokens: number, device: Device): number {
+/** Whether attention of such a step is computed in tiles. */
+export function hasTiles(
+  { tokens, sequences }: Pick<StepShape, 'tokens' | 'sequences'>,
+  { blockCells }: Pick<AttentionParams, 'blockCells'>,
+): boolean {
+  return blockCells === undefined ? tokens >= TILE_TOKENS : tokens >= TILE_ROWS * sequences;
+}
+
+function attentionMs(ops: number, isTiled: boolean, device: Device): number {
   const { attention, vectorOpsPerSecond: vector, matrixOpsPerSecond: matrix } = device;
   const { rowShare, attentionShare } = attention;
-  if (rowShare !== undefined && vector !== null && tokens < TILE_TOKENS) {
+  if (rowShare !== undefined && vector !== null && !isTiled) {
     return (1e3 * ops) / (vector * rowShare);
   }
   return matrix === null ? 0 : (1e3 * ops) / (matrix * attentionShare);

@@ -5,7 +5,7 @@
  */
 import type { ModelCost } from './model-cost.ts';
 import { type Placement, placedStep } from './placement.ts';
-import { type StepOptions, type StepShape, TILE_TOKENS } from './step-cost.ts';
+import { hasTiles, type StepOptions, type StepShape } from './step-cost.ts';
 import {
   ANCHOR_SHAPES,
   KNEE_TOKENS,
@@ -17,7 +17,7 @@ import {
 export interface PlannedSteps {
   readonly cost: ModelCost;
   readonly placement: Placement;
-  readonly options?: StepOptions;
+  readonly options?: StepOptions | undefined;
 }
 
 /** Milliseconds of a step of any shape. */
@@ -74,7 +74,8 @@ function partsOf(given: TimedShape, steps: PlannedSteps): readonly number[] {
   const matricesMs = plannedStepMs({ ...shape, attended: 0 }, steps);
   const fewMs = plannedStepMs(few, steps);
   const attentionMs = wholeMs - matricesMs;
-  const isTiled = shape.tokens >= TILE_TOKENS;
+  const [first] = steps.placement.stages;
+  const isTiled = hasTiles(shape, first?.device.attention ?? {});
   const attention = isTiled ? [0, attentionMs] : [attentionMs, 0];
   return [fewMs, matricesMs - fewMs, ...attention, 1];
 }

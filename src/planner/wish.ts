@@ -6,6 +6,7 @@ import type { CatalogueModel } from '../model/catalogue-types.ts';
 import type { ModelGeometry } from '../model/geometry.ts';
 import type { CacheType } from '../model/geometry-cache.ts';
 import { geometryOfModel } from './architecture.ts';
+import type { EngineDevice } from './engine-shape.ts';
 import { type MemoryNeed, memoryNeed } from './memory.ts';
 
 /** A model as somebody named it. */
@@ -21,10 +22,13 @@ export interface ModelWish {
   readonly contextTokens: number;
   readonly parallel: number;
   readonly cacheType: CacheType;
+  /** What computes. Left out: a GPU. */
+  readonly device?: EngineDevice;
 }
 
-export function needOf({ named, contextTokens, parallel, cacheType }: ModelWish): MemoryNeed {
-  return memoryNeed({ geometry: named.geometry, contextTokens, parallel, cacheType });
+export function needOf({ named, device = 'gpu', ...wish }: ModelWish): MemoryNeed {
+  const { contextTokens, parallel, cacheType } = wish;
+  return memoryNeed({ geometry: named.geometry, contextTokens, parallel, cacheType, device });
 }
 
 export interface SmallerOptions {

@@ -30,9 +30,10 @@ const WEIGH_MAIN = new URL('../host/weigh.ts', import.meta.url);
 const WEIGH_MS_MAX = 60_000;
 const REMEMBERED_MAX = 256;
 /** Changed whenever the way to the numbers changes. */
-const FORMAT = 3;
+const FORMAT = 4;
 
 const rememberedSchema = z.strictObject({
+  onGpu: z.boolean(),
   repackedBytes: z.number().nonnegative().nullable(),
   cacheBytes: z.number().nonnegative().nullable(),
   computeBytes: z.number().nonnegative(),

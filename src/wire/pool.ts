@@ -17,10 +17,13 @@ export type ResidencyState = 'unloaded' | 'loading' | 'resident' | 'unloading';
 
 /** The engine's own account of a load that was only simulated. */
 export interface SimulatedAllocation {
+  /** Whether a GPU computes, or the processor. */
+  readonly onGpu: boolean;
   /** Weights copied into the processor's own layout, beside the file; null = not known. */
   readonly repackedBytes: number | null;
   /** KV cache and recurrent states; null = not known. */
   readonly cacheBytes: number | null;
+  /** The graph's buffers, without the rows that are given out. */
   readonly computeBytes: number;
 }
 

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 
 /** Raised whenever a field changes its meaning; older profiles are measured anew. */
-export const PROFILE_SCHEMA = 1;
+export const PROFILE_SCHEMA = 2;
 
 const positive = z.number().positive();
 const share = z.number().positive();
@@ -37,6 +37,7 @@ export type MachineIdentity = z.output<typeof identity>;
 const params = z.strictObject({
   bandwidthShare: share,
   kernelMicros: z.number().nonnegative(),
+  elementNanos: z.number().nonnegative(),
   softness: z.number().min(1),
   vectorShare: byKind,
   matrixShare: byKind,
@@ -44,7 +45,24 @@ const params = z.strictObject({
   /** Null where no mixture of experts was measured. */
   expertShare: byKind.nullable(),
   expertPadding: z.number().nonnegative(),
-  attention: z.strictObject({ cacheShare: share, attentionShare: share, rowShare: share }),
+  attention: z.strictObject({
+    cacheShare: share,
+    attentionShare: share,
+    rowShare: share,
+    /** Null where kernels skip cells that are masked. */
+    blockCells: z.int().positive().nullable(),
+  }),
+});
+
+/** How the engine computed; steps of another way take other times. */
+const kernels = z.strictObject({
+  /** The build of the library for this kind of processor: `haswell`; null on a GPU. */
+  library: z.string().min(1).nullable(),
+  /** `split`: every sequence has a KV cache of its own. */
+  layout: z.enum(['unified', 'split']),
+  attention: z.enum(['plain', 'flash']),
+  /** Tokens computed at once (n_ubatch). */
+  ubatchTokens: z.int().positive(),
 });
 
 const step = z.strictObject({
@@ -53,7 +71,7 @@ const step = z.strictObject({
   tokensEach: z.int().positive(),
   depth: z.int().nonnegative(),
   outputs: z.int().nonnegative(),
-  /** Median of the repetitions. */
+  /** Mean of the middle half of the repetitions. */
   measuredMs: positive,
   /** Distance of the quartiles, in percent of the median. */
   spreadPct: z.number().nonnegative(),
@@ -72,6 +90,7 @@ export const machineProfileSchema = z.strictObject({
   device: z.string().min(1),
   compute: z.enum(['cpu', 'gpu']),
   threads: z.int().positive(),
+  kernels,
   /** ISO 8601. */
   measuredAt: z.iso.datetime(),
   /** Of a streaming read by so many threads. */

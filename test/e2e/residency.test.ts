@@ -12,14 +12,14 @@ import { configuration, startServer, stopAll, type TestServer, until } from './s
 
 vi.setConfig({ testTimeout: 240_000, hookTimeout: 120_000 });
 
-const POOL_MB = 340;
+const POOL_MB = 400;
 /** For what the kernel counts beside proportional sizes: the front had its memory before. */
 const BESIDE_MB = 80;
-/** Together they would need about 1 GB. */
+/** Together they would need about 1.2 GB. */
 const CONFIGURATION = `
 pool:
   memory: ${POOL_MB}MB
-  floors: { embed: 65MB }
+  floors: { embed: 95MB }
 # Hosts are born in the bound: what was taken before would not count.
 defaults: { engine: { threads: 1 }, wait_ms_max: 20000, preload: false }
 models:

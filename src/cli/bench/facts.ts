@@ -48,7 +48,7 @@ async function setupOf(
 ): Promise<MachineSetup | null> {
   if (machine !== undefined) return setupNamed(catalogue, machine);
   try {
-    return await machineHere(catalogue, modelHome(context));
+    return await machineHere(catalogue, { home: modelHome(context) });
   } catch (thrown) {
     // Nobody knows this machine: the report then says so in place of a prediction.
     if (thrown instanceof PlenumError && thrown.code === 'usage') return null;

@@ -32,6 +32,12 @@ export function registerPlan(program: Command, context: CliContext): void {
     .argument('<references...>', 'models; the first is the one whose speed is told')
     .addOption(new Option('--machine <id>', 'a machine of the catalogue (default: this one)'))
     .addOption(new Option('--compare <ids>', 'several, with commas between').conflicts('machine'))
+    .addOption(
+      new Option(
+        '--threads <count>',
+        'of the engine on this machine, as it was measured',
+      ).conflicts(['machine', 'compare']),
+    )
     .option('--system-memory <GiB>', 'beside cards, for layers that they do not hold (DDR5)')
     .option('--quant <name>', 'of catalogued models named without one (default: Q4_K_M)')
     .option('--context <tokens>', 'longest sequence (default: tokens in and out)');

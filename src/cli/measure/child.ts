@@ -5,14 +5,24 @@
  */
 import { assert } from '../../base/assert.ts';
 import { toErrorRecord } from '../../base/errors.ts';
+import { kernelsOf } from '../../engine/llama/kernels.ts';
 import type { Engine } from '../../engine/port.ts';
 import { EMPTY_SHAPE } from '../../scheduler/budget.ts';
 import type { CacheOp, Slice } from '../../scheduler/plan.ts';
 import { NEUTRAL_SAMPLING } from '../../wire/generation.ts';
-import type { FromMeasure, MeasureModel, StepPoint, Timing, ToMeasure } from './messages.ts';
+import {
+  type FromMeasure,
+  isCpu,
+  type MeasureModel,
+  type StepPoint,
+  type Timing,
+  type ToMeasure,
+} from './messages.ts';
 
 /** A step of as many tokens needs no step before it to be warm. */
 const WARM_TOKENS = 64;
+/** And is repeated so many times less often: it averages over what disturbs it by itself. */
+const SHORT_REPEATS = 3;
 
 let engine: Engine | null = null;
 let sequences = 0;
@@ -25,8 +35,9 @@ async function load(model: MeasureModel): Promise<FromMeasure> {
   sequences = parallel;
   const sampling = { ...NEUTRAL_SAMPLING, temperature: 0 };
   for (let seq = 0; seq < parallel; seq++) engine.open(seq, { sampling, prompt: new Int32Array() });
-  const { facts } = engine;
-  return { type: 'loaded', facts: { engine: facts.engine, device: facts.device } };
+  const { engine: name, device } = engine.facts;
+  const kernels = kernelsOf({ spec: model.engine, options, gpu: !isCpu(device) });
+  return { type: 'loaded', facts: { engine: name, device, kernels } };
 }
 
 /** Points of one depth after one another, so that its cells are computed once. */
@@ -43,9 +54,11 @@ async function round(points: readonly StepPoint[], repeats: number): Promise<Fro
       cells = wanted;
     }
     const own: Timing[] = [];
+    const isShort = point.sequences * point.tokensEach < WARM_TOKENS;
     // The first finds cold caches and code; of a long step that is nothing.
-    if (point.sequences * point.tokensEach < WARM_TOKENS) await timed(point);
-    for (let i = 0; i < repeats; i++) own.push(await timed(point));
+    if (isShort) await timed(point);
+    const times = isShort ? SHORT_REPEATS * repeats : repeats;
+    for (let i = 0; i < times; i++) own.push(await timed(point));
     timings.push(own);
   }
   await clear();

@@ -13,7 +13,7 @@ import { type MeasuredModel, measureSteps, profileOf, shapeOf } from './machine.
 import type { StepPoint, Timing } from './messages.ts';
 import { QUICK_MIX, STANDARD_MIX } from './mix.ts';
 import { reportProfile } from './report.ts';
-import { median, spreadPct, stepMs } from './samples.ts';
+import { median, middleMean, spreadPct, stepMs } from './samples.ts';
 
 async function geometry(spec: string) {
   const { header } = syntheticHeader(parseSynthSpec(spec));
@@ -29,6 +29,9 @@ interface Fake {
   readonly device?: string;
 }
 
+const { library: _, ...kernels } = PROFILE.kernels;
+const facts = { engine: PROFILE.engine, device: PROFILE.device, kernels };
+
 /** A meter whose machine is the one of the fixture. */
 async function fake({ spec, points, timing, log = [], device }: Fake): Promise<MeasuredModel> {
   const model = await geometry(spec);
@@ -40,7 +43,7 @@ async function fake({ spec, points, timing, log = [], device }: Fake): Promise<M
     cost,
     points,
     meter: {
-      facts: { engine: PROFILE.engine, device: device ?? PROFILE.device },
+      facts: { ...facts, device: device ?? PROFILE.device },
       close: () => Promise.resolve(),
       round: (asked, repeats) => {
         log.push(spec);
@@ -59,7 +62,7 @@ const parts = {
   threads: 1,
   measuredAt: new Date('2026-11-27T12:00:00Z'),
   bandwidth: PROFILE.bandwidth,
-  facts: { engine: PROFILE.engine, device: PROFILE.device },
+  facts,
 };
 
 describe('measuring', () => {
@@ -117,7 +120,9 @@ describe('measuring', () => {
 });
 
 describe('what is said of repeated measurements', () => {
-  it('is the median, and how far the quartiles are apart', () => {
+  it('is the mean of the middle half, and how far the quartiles are apart', () => {
+    expect(middleMean([90, 1, 5, 3])).toBe(4);
+    expect(middleMean([7])).toBe(7);
     expect(median([5, 1, 9])).toBe(5);
     expect(median([1, 2, 3, 10])).toBe(2.5);
     expect(spreadPct([10, 10, 10])).toBe(0);

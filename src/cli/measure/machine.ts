@@ -1,7 +1,7 @@
 /**
  * From models to the profile of this machine: models take turns, so that what changes in the
- * machine meanwhile touches all of them alike; medians over all turns are fitted. What measures is
- * handed in.
+ * machine meanwhile touches all of them alike; middle means over all turns are fitted. What
+ * measures is handed in.
  */
 import { defined } from '../../base/assert.ts';
 import { PlenumError } from '../../base/errors.ts';
@@ -15,8 +15,8 @@ import {
   type ProfileStep,
 } from '../../wire/profile.ts';
 import type { BandwidthFound } from './bandwidth.ts';
-import type { StepPoint } from './messages.ts';
-import { median, spreadPct, stepMs } from './samples.ts';
+import { isCpu, type StepPoint } from './messages.ts';
+import { middleMean, spreadPct, stepMs } from './samples.ts';
 import type { StepMeter } from './session.ts';
 
 export interface MeasuredModel {
@@ -68,8 +68,6 @@ export async function measureSteps(
   return series;
 }
 
-const isCpu = (device: string): boolean => device.startsWith('cpu ');
-
 const timingOf = (device: string): 'one-thread' | 'clock' =>
   isCpu(device) && device.endsWith(', 1 thread') ? 'one-thread' : 'clock';
 
@@ -96,11 +94,13 @@ export interface ProfileParts {
 export function profileOf(parts: ProfileParts): MachineProfile {
   const { series, bandwidth, facts, measuredAt } = parts;
   const steps = series.map(({ cost, point, ms, model }): MeasuredStep => {
-    const measuredMs = median(ms);
+    const measuredMs = middleMean(ms);
     if (measuredMs > 0) return { cost, shape: shapeOf(point), measuredMs };
     throw new PlenumError('engine_failed', `a step of ${model} took ${measuredMs} ms`);
   });
-  const fit = fitProfile(steps, bandwidth.bytesPerSecond);
+  const { kernels } = facts;
+  const bandwidthBytesPerSecond = bandwidth.bytesPerSecond;
+  const fit = fitProfile(steps, { bandwidthBytesPerSecond, kernels });
   const profileSteps = series.map((one, i) => stepOf(one, fit.predictedMs[i] ?? 0));
   return {
     schema: PROFILE_SCHEMA,
@@ -109,6 +109,7 @@ export function profileOf(parts: ProfileParts): MachineProfile {
     device: facts.device,
     compute: isCpu(facts.device) ? 'cpu' : 'gpu',
     threads: parts.threads,
+    kernels: { library: libraryOf(facts.device), ...kernels },
     measuredAt: measuredAt.toISOString(),
     bandwidth,
     opsPerSecond: fit.opsPerSecond,
@@ -123,10 +124,13 @@ export function profileOf(parts: ProfileParts): MachineProfile {
   };
 }
 
+/** `cpu (haswell), 1 thread` → `haswell`. */
+const libraryOf = (device: string): string | null => /^cpu \((.+)\)/.exec(device)?.[1] ?? null;
+
 const stepOf = ({ model, point, ms }: Series, predictedMs: number): ProfileStep => ({
   model,
   ...point,
-  measuredMs: median(ms),
+  measuredMs: middleMean(ms),
   spreadPct: spreadPct(ms),
   repetitions: ms.length,
   predictedMs,
@@ -134,17 +138,23 @@ const stepOf = ({ model, point, ms }: Series, predictedMs: number): ProfileStep 
 
 function storedParams({ params }: ProfileFit): MachineProfile['params'] {
   const { bandwidthShare, kernelMicros, softness, vectorShare, matrixShare } = params;
-  const { cacheShare, attentionShare, rowShare } = params.attention.flash;
+  const { cacheShare, attentionShare, rowShare, blockCells = null } = params.attention.flash;
   return {
     bandwidthShare,
     kernelMicros,
+    elementNanos: defined(params.elementNanos, 'elements of a fit'),
     softness,
     vectorShare,
     matrixShare,
     paddingByKind: defined(params.paddingByKind, 'padding of a fit'),
     expertShare: params.expertShare ?? null,
     expertPadding: params.expertPadding ?? 0,
-    attention: { cacheShare, attentionShare, rowShare: defined(rowShare, 'rows of a fit') },
+    attention: {
+      cacheShare,
+      attentionShare,
+      rowShare: defined(rowShare, 'rows of a fit'),
+      blockCells,
+    },
   };
 }
 

@@ -1,8 +1,9 @@
 /**
  * What the measuring process and its parent say to each other, and what is measured: steps of a
- * shape. Types only; both sides build on them.
+ * shape. Both sides build on them.
  */
 import type { ErrorRecord } from '../../base/errors.ts';
+import type { Kernels } from '../../engine/llama/kernels.ts';
 import type { EngineSpec } from '../../wire/host.ts';
 
 /** A step to be timed: `sequences` × `tokensEach` tokens, each sequence `depth` cells deep. */
@@ -31,11 +32,15 @@ export interface Timing {
 export interface MeasuredEngine {
   readonly engine: string;
   readonly device: string;
+  readonly kernels: Kernels;
 }
+
+/** Of `device`: no GPU computes. */
+export const isCpu = (device: string): boolean => device.startsWith('cpu ');
 
 export type ToMeasure =
   | { readonly type: 'load'; readonly model: MeasureModel }
-  /** Each point `repeats` times after one another, cold steps left out. */
+  /** Each point `repeats` times after one another, short ones more often; not the cold ones. */
   | { readonly type: 'round'; readonly points: readonly StepPoint[]; readonly repeats: number };
 
 export type FromMeasure =

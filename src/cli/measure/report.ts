@@ -33,8 +33,8 @@ export function reportProfile(
   ];
   const tail = [
     `Predicted by one fit of all steps: off by ${errorPct.decode.toFixed(1)} % (decode) and ` +
-      `${errorPct.prefill.toFixed(1)} % (prefill), root mean square. Measured are medians; the ` +
-      'spread is the distance of the quartiles.',
+      `${errorPct.prefill.toFixed(1)} % (prefill), root mean square. Measured is the ` +
+      'mean of the middle half; the spread is the distance of the quartiles.',
     ...(noisy === 0
       ? []
       : [

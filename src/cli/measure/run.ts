@@ -1,4 +1,5 @@
 /** `plenum measure` from start to end: models, memory, steps, fit, profile, report. */
+import { defined } from '../../base/assert.ts';
 import { PlenumError } from '../../base/errors.ts';
 import { formatBytes } from '../../base/units.ts';
 import { defaultThreads } from '../../engine/llama/threads.ts';
@@ -28,10 +29,13 @@ export interface MeasureOptions {
   readonly json?: true;
 }
 
-/** Tokens of a step, and cells for the deepest of several sequences. */
+/**
+ * As `serve` has it unless told otherwise: cells for the whole context of every sequence, so that
+ * the engine chooses the kernels that it serves with. The longest that is measured is 664 tokens.
+ */
 const STEP_TOKENS = 512;
-const CELLS = 2048;
-const PARALLEL = 16;
+const CONTEXT_TOKENS = 1024;
+const PARALLEL = 8;
 /** The most that ggml's thread pool takes (GGML_MAX_N_THREADS). */
 const THREADS_MAX = 512;
 
@@ -57,7 +61,7 @@ export async function measure(
       signal.throwIfAborted();
       say(`round ${round + 1} of ${effort.rounds}: ${model}`);
     });
-    const { facts } = meters[0]?.meter ?? { facts: { engine: '', device: '' } };
+    const { facts } = defined(meters[0], 'a model that was measured').meter;
     const measuredAt = new Date();
     const profile = profileOf({ machine, threads, measuredAt, bandwidth, facts, series });
     const path = options.save === false ? null : await saveProfile(home, profile);
@@ -103,7 +107,7 @@ async function modelsWanted(
       });
       const [path = ''] = paths;
       const geometry = geometryOf(await inspectGguf(path));
-      const most = Math.min(geometry.contextTokens, CELLS);
+      const most = Math.min(geometry.contextTokens, CONTEXT_TOKENS);
       const short = points.filter(({ depth, tokensEach }) => depth + tokensEach <= most);
       wanted.push({ name: spec, path, geometry, points: short });
     }
@@ -132,6 +136,7 @@ export async function openModel(
   { threads, signal, say }: Opening,
 ): Promise<MeasuredModel> {
   say(`loading ${name}, ${formatBytes(geometry.weights.bytes)}`);
+  const contextTokens = Math.min(geometry.contextTokens, CONTEXT_TOKENS);
   const meter = await openMeter(
     {
       engine: {
@@ -142,8 +147,8 @@ export async function openModel(
         cacheType: 'f16',
         stepTokensMax: STEP_TOKENS,
       },
-      contextTokens: Math.min(geometry.contextTokens, CELLS),
-      cells: CELLS,
+      contextTokens,
+      cells: contextTokens * PARALLEL,
       parallel: PARALLEL,
     },
     signal,

@@ -56,8 +56,13 @@ describe('what cannot be used says why', () => {
     const larger = { ...PROFILE.machine, ramBytes: 64 * 2 ** 30 };
     expect(await whyNone({ here: () => Promise.resolve(larger) })).toMatch(/16 GiB.*64 GiB/);
     expect(await whyNone({ engine: 'llama v9' })).toMatch(/of llama v0.4.0.*llama v9/);
-    expect(await whyNone({ threads: 4 })).toMatch(/of 1 threads, not of 4/);
+    expect(await whyNone({ threads: 4 })).toMatch(/of 1 thread, not of 4/);
     expect(await whyNone({ compute: 'gpu' })).toMatch(/of the CPU/);
+    const kernels = { layout: 'unified', attention: 'flash' } as const;
+    expect(await whyNone({ kernels })).toMatch(
+      /plain attention over a cache for each sequence.*flash attention over one cache for all/,
+    );
+    expect(await whyNone({ kernels: PROFILE.kernels })).toBe('found');
   });
 
   it('a file that is no profile, and the others are still found', async () => {
@@ -68,8 +73,8 @@ describe('what cannot be used says why', () => {
   });
 
   it.each([
-    ['an older schema', { ...PROFILE, schema: 0 }, /schema 0 is older than 1/],
-    ['a newer schema', { ...PROFILE, schema: 2 }, /schema 2 is newer than 1/],
+    ['an older schema', { ...PROFILE, schema: 0 }, /schema 0 is older than 2/],
+    ['a newer schema', { ...PROFILE, schema: 3 }, /schema 3 is newer than 2/],
     ['no schema', { machine: PROFILE.machine }, /names no schema/],
     ['a rate of nothing', { ...PROFILE, opsPerSecond: 0 }, /opsPerSecond/],
     ['a missing part', { ...PROFILE, params: undefined }, /params/],

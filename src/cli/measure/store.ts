@@ -93,9 +93,11 @@ export interface ProfileWish {
   /** Of the engine that is planned for; any, when they are left out. */
   readonly threads?: number;
   readonly compute?: MachineProfile['compute'];
+  /** How it keeps its cache and attends to it; any, when left out. */
+  readonly kernels?: Pick<MachineProfile['kernels'], 'layout' | 'attention'>;
 }
 
-/** The profile that holds for this machine and engine, or why there is none. */
+/** The newest profile that holds for this machine and engine, or why there is none. */
 export type ProfileFound =
   | { readonly kind: 'found'; readonly profile: MachineProfile }
   | {
@@ -120,7 +122,7 @@ export async function findProfile(wish: ProfileWish): Promise<ProfileFound> {
 
 function whyNot(
   profile: MachineProfile,
-  { engine, threads, compute }: ProfileWish,
+  { engine, threads, compute, kernels }: ProfileWish,
   here: MachineIdentity,
 ): string | null {
   const difference = differenceOf(profile.machine, here);
@@ -129,6 +131,19 @@ function whyNot(
   if (compute !== undefined && profile.compute !== compute) {
     return `it is of the ${profile.compute.toUpperCase()}`;
   }
-  if (threads === undefined || profile.threads === threads) return null;
-  return `it is of ${profile.threads} threads, not of ${threads}`;
+  if (threads !== undefined && profile.threads !== threads) {
+    return `it is of ${threadsText(profile.threads)}, not of ${threads}`;
+  }
+  if (kernels === undefined) return null;
+  const [then, now] = [kernelsText(profile.kernels), kernelsText(kernels)];
+  return then === now ? null : `it is of ${then}, and this engine has ${now}`;
+}
+
+export const threadsText = (threads: number): string =>
+  `${threads} thread${threads === 1 ? '' : 's'}`;
+
+/** `plain attention over a cache for each sequence`. */
+export function kernelsText(kernels: NonNullable<ProfileWish['kernels']>): string {
+  const where = kernels.layout === 'split' ? 'a cache for each sequence' : 'one cache for all';
+  return `${kernels.attention} attention over ${where}`;
 }

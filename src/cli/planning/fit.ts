@@ -2,8 +2,9 @@
 import { formatBytes } from '../../base/units.ts';
 import { loadCatalogue } from '../../model/catalogue-data.ts';
 import { type Available, availableMemory } from '../../planner/available.ts';
+import type { EngineDevice } from '../../planner/engine-shape.ts';
 import type { MemoryNeed } from '../../planner/memory.ts';
-import { setupMemory } from '../../planner/setup.ts';
+import { setupDevice, setupMemory } from '../../planner/setup.ts';
 import { needOf } from '../../planner/wish.ts';
 import type { CliContext } from '../context.ts';
 import { columns, paragraph } from './columns.ts';
@@ -28,6 +29,7 @@ const GB = 1e9;
 
 interface Host extends Available {
   readonly machine: string;
+  readonly device: EngineDevice;
   /** What a need takes of the memory in question. */
   readonly bytesOf: (need: MemoryNeed) => number;
 }
@@ -43,7 +45,10 @@ export async function fitModels(
   const host = await hostOf(options);
   const models = await nameModels(references, { catalogue: loadCatalogue() }, context);
   const contextOf = (named: { contextTokensDefault: number }): number => named.contextTokensDefault;
-  const wanted = wantedOf(models, { contextTokens, contextOf, parallel, cacheType });
+  const wanted = wantedOf(models, {
+    ...{ contextTokens, contextOf, parallel, cacheType },
+    device: host.device,
+  });
   const result = resultOf(wanted, host);
   if (options.json === true) context.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
   else print(result, context);
@@ -55,7 +60,9 @@ async function hostOf({ machine, reserve }: FitOptions): Promise<Host> {
   const reserveBytes = reserveGb === undefined ? undefined : reserveGb * GB;
   if (machine === undefined) {
     const available = availableMemory(await memoryHere(), reserveBytes);
-    return { ...available, machine: 'this machine', bytesOf: (need) => need.neededBytes };
+    const device = process.platform === 'darwin' ? 'gpu' : 'processor';
+    const bytesOf = (need: MemoryNeed): number => need.neededBytes;
+    return { ...available, machine: 'this machine', device, bytesOf };
   }
   const named = setupNamed(loadCatalogue(), machine);
   const setup = reserveBytes === undefined ? named : { ...named, reserveBytes };
@@ -63,6 +70,7 @@ async function hostOf({ machine, reserve }: FitOptions): Promise<Host> {
   return {
     ...setupMemory(setup),
     machine: setupLabel(setup),
+    device: setupDevice(setup),
     bytesOf: (need) => (isDiscrete ? need.deviceBytes : need.neededBytes),
   };
 }

@@ -4,13 +4,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
 import { z } from 'zod';
+import { defaultThreads } from '../../engine/llama/threads.ts';
 import { loadCatalogue } from '../../model/catalogue-data.ts';
+import { availableMemory } from '../../planner/available.ts';
 import { PROFILE } from '../../planner/profile-fixture.ts';
+import { setupMemory } from '../../planner/setup.ts';
 import type { MachineProfile } from '../../wire/profile.ts';
 import { fakeContext } from '../fixture.ts';
 import { ENGINE_HERE, identityHere } from '../measure/identity.ts';
 import { saveProfile } from '../measure/store.ts';
-import { machineHere } from './here.ts';
+import { machineHere, memoryHere } from './here.ts';
 import { planFor } from './plan.ts';
 
 let home = '';
@@ -34,6 +37,7 @@ const profileHere = async (): Promise<MachineProfile> => ({
   ...PROFILE,
   machine: await identityHere(),
   engine: ENGINE_HERE,
+  threads: defaultThreads(),
 });
 
 it('is planned from its profile, faster where the profile is faster', async () => {
@@ -51,13 +55,37 @@ it('is planned from its profile, faster where the profile is faster', async () =
 const UNKNOWN = { ...loadCatalogue(), machines: [] };
 
 it('is to be measured where there is neither a profile nor an entry of the catalogue', async () => {
-  const asked = machineHere(UNKNOWN, home);
-  await expect(asked).rejects.toThrow(/has not been measured; plenum measure measures it/);
+  const asked = machineHere(UNKNOWN, { home });
+  await expect(asked).rejects.toThrow(
+    /has not been measured; plenum measure --threads \d+ measures it/,
+  );
 });
 
 it('says what is wrong with a profile', async () => {
   const path = await saveProfile(home, await profileHere());
   await writeFile(path, 'nonsense');
-  const asked = machineHere(UNKNOWN, home);
+  const asked = machineHere(UNKNOWN, { home });
   await expect(asked).rejects.toThrow(/not JSON.*plenum measure replaces it/);
+});
+
+it('is planned with the profile of as many threads as are asked for, and says which', async () => {
+  const threads = defaultThreads() + 1;
+  await saveProfile(home, { ...(await profileHere()), threads });
+  const asked = machineHere(UNKNOWN, { home });
+  await expect(asked).rejects.toThrow(`it is of ${threads} threads, not of ${threads - 1}`);
+  const setup = await machineHere(UNKNOWN, { home, threads });
+  expect(setup.measured).toMatch(
+    `of 2026-11-27: ${threads} threads, plain attention over a cache for each sequence, haswell`,
+  );
+});
+
+it('has the memory that the pool would have', async () => {
+  await saveProfile(home, await profileHere());
+  const setup = await machineHere(UNKNOWN, { home });
+  const facts = await memoryHere();
+  const planned = setupMemory(setup);
+  const served = availableMemory(facts);
+  expect(planned.source).toBe(served.source);
+  // Between the two readings others take and give back some of it.
+  expect(planned.availableBytes / served.availableBytes).toBeCloseTo(1, 1);
 });

@@ -8,12 +8,20 @@ import { release } from 'node:os';
 import { promisify } from 'node:util';
 import si from 'systeminformation';
 import { PlenumError } from '../../base/errors.ts';
+import { defaultThreads } from '../../engine/llama/threads.ts';
 import type { Catalogue, CatalogueMachine } from '../../model/catalogue-types.ts';
 import type { MemoryFacts } from '../../planner/available.ts';
 import { profileSetup } from '../../planner/profile.ts';
 import type { MachineSetup } from '../../planner/setup.ts';
+import type { MachineProfile } from '../../wire/profile.ts';
 import { ENGINE_HERE, identityHere } from '../measure/identity.ts';
-import { findProfile } from '../measure/store.ts';
+import { findProfile, kernelsText, threadsText } from '../measure/store.ts';
+
+/** What `serve` has unless it is told otherwise (planner/engine-shape.ts). */
+const SERVED = {
+  cpu: { layout: 'split', attention: 'plain' },
+  gpu: { layout: 'unified', attention: 'flash' },
+} as const;
 
 const run = promisify(execFile);
 /** Darwin 25 is macOS 26. */
@@ -55,19 +63,45 @@ async function wiredLimitMib(): Promise<number | null> {
   }
 }
 
+export interface HereWish {
+  /** Of the models and profiles. */
+  readonly home: string;
+  /** Of the engine; as many as it takes by itself, when left out. */
+  readonly threads?: number | undefined;
+}
+
 /**
- * This machine as plans are made for it: from its profile, or as the catalogue has it. Throws
- * `usage` that says what to do where there is neither.
+ * This machine as plans are made for it, with the memory that the pool would have now: from the
+ * newest profile of the engine as `serve` runs it, or as the catalogue has it. Throws `usage` that
+ * says what to do where there is neither.
  */
-export async function machineHere(catalogue: Catalogue, home: string): Promise<MachineSetup> {
-  const found = await findProfile({ home, here: identityHere, engine: ENGINE_HERE });
-  if (found.kind === 'found') return profileSetup(found.profile);
+export async function machineHere(
+  catalogue: Catalogue,
+  { home, threads = defaultThreads() }: HereWish,
+): Promise<MachineSetup> {
+  const compute = process.platform === 'darwin' ? 'gpu' : 'cpu';
+  const [found, facts] = await Promise.all([
+    findProfile({
+      ...{ home, here: identityHere, engine: ENGINE_HERE, threads, compute },
+      kernels: SERVED[compute],
+    }),
+    memoryHere(),
+  ]);
+  if (found.kind === 'found') {
+    return { ...profileSetup(found.profile), facts, measured: measuredText(found.profile) };
+  }
   const known = await catalogueMachineHere(catalogue);
-  if (known !== null) return known;
+  if (known !== null) return { ...known, facts };
   const how =
-    'plenum measure measures it; or name one with --machine or several with --compare ' +
-    '(plenum machines lists them)';
+    `plenum measure --threads ${threads} measures it; or give --threads as it was measured, or ` +
+    'name a machine with --machine or several with --compare (plenum machines lists them)';
   throw new PlenumError('usage', `This machine is not in the catalogue, and ${found.why}; ${how}`);
+}
+
+function measuredText({ measuredAt, threads, kernels }: MachineProfile): string {
+  const library = kernels.library === null ? '' : `, ${kernels.library} library`;
+  const how = `${threadsText(threads)}, ${kernelsText(kernels)}${library}`;
+  return `Speeds are by the profile of this machine of ${measuredAt.slice(0, 10)}: ${how}.`;
 }
 
 /** This machine among those of the catalogue; null when it is none of them. */

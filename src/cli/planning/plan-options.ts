@@ -7,6 +7,7 @@ import { numberFlag, wholeFlag } from './numbers.ts';
 export interface PlanOptions {
   readonly machine?: string;
   readonly compare?: string;
+  readonly threads?: string;
   readonly systemMemory?: string;
   readonly users?: string;
   readonly promptTokens?: string;

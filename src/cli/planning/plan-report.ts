@@ -60,6 +60,7 @@ export function reportOne(row: PlanRow, asked: Asked, output: CliOutput): string
   const { setup, plan } = row;
   return [
     paragraph(row.verdict, output),
+    setup.measured === undefined ? '' : paragraph(setup.measured, output),
     memorySection(setup, plan, output),
     speedSection(row, asked, output),
     loadSection(row, asked, output),

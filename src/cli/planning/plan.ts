@@ -13,6 +13,7 @@ import { SPEED_TABLE } from '../../planner/speed-table.ts';
 import { underLoad } from '../../simulate/under-load.ts';
 import type { CliContext } from '../context.ts';
 import { modelHome } from '../storage/home.ts';
+import { wholeFlag } from './numbers.ts';
 import { type Asked, askedOf } from './plan-asked.ts';
 import { insteadOf, wishedOf } from './plan-instead.ts';
 import { jsonOf } from './plan-json.ts';
@@ -84,7 +85,7 @@ function wantedFor(models: readonly NamedModel[], asked: Asked): readonly Wanted
 }
 
 async function setupsOf(
-  { machine, compare }: PlanOptions,
+  { machine, compare, threads }: PlanOptions,
   catalogue: Catalogue,
   context: CliContext,
 ): Promise<readonly MachineSetup[]> {
@@ -92,7 +93,8 @@ async function setupsOf(
   if (machine !== undefined) return [setupNamed(catalogue, machine)];
   // Loaded when it is asked for: it brings much along.
   const { machineHere } = await import('./here.ts');
-  return [await machineHere(catalogue, modelHome(context))];
+  const wanted = wholeFlag('--threads', threads);
+  return [await machineHere(catalogue, { home: modelHome(context), threads: wanted })];
 }
 
 /** Cards with their host’s memory, as fast as the catalogue has it for two channels of DDR5. */

@@ -4,6 +4,7 @@
  */
 import { PlenumError } from '../../base/errors.ts';
 import type { CacheType } from '../../model/geometry-cache.ts';
+import type { EngineDevice } from '../../planner/engine-shape.ts';
 import type { MemoryNeed } from '../../planner/memory.ts';
 import { smallerWishes as changedWishes, type ModelWish, needOf } from '../../planner/wish.ts';
 import type { NamedModel } from './resolve.ts';
@@ -19,11 +20,12 @@ export interface WishFlags {
   readonly contextOf: (named: NamedModel) => number;
   readonly parallel: number;
   readonly cacheType: CacheType | undefined;
+  readonly device?: EngineDevice;
 }
 
 /** Throws `usage` for a context that no model named was trained for. */
 export function wantedOf(models: readonly NamedModel[], flags: WishFlags): readonly Wanted[] {
-  const { contextTokens, parallel, cacheType = 'f16' } = flags;
+  const { contextTokens, parallel, cacheType = 'f16', device = 'gpu' } = flags;
   const longest = Math.max(...models.map(({ geometry }) => geometry.contextTokens));
   if (contextTokens !== undefined && contextTokens > longest) {
     const trained = models.map(({ reference, geometry }) => {
@@ -39,6 +41,7 @@ export function wantedOf(models: readonly NamedModel[], flags: WishFlags): reado
         : Math.min(contextTokens, named.geometry.contextTokens),
     parallel,
     cacheType,
+    device,
   }));
 }
 

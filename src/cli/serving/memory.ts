@@ -55,6 +55,7 @@ async function weighModel(
     contextTokens,
     parallel: spec.role === 'encode' ? 1 : parallel,
     cacheType: spec.engine.cacheType,
+    device: allocation?.onGpu === true ? ('gpu' as const) : ('processor' as const),
   };
   return { ...served, items: byteItems(need, spec), wish };
 }

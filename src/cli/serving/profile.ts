@@ -2,11 +2,12 @@
  * Gives hosts the profile of this machine, so that they begin with the planner's times. A model
  * without one is served all the same: its first steps are guessed.
  */
+import { kernelsOf } from '../../engine/llama/kernels.ts';
 import { defaultThreads } from '../../engine/llama/threads.ts';
 import { type Env, plenumHome } from '../../model/store-home.ts';
 import type { ServedModel } from '../../node/node.ts';
 import { ENGINE_HERE, identityHere } from '../measure/identity.ts';
-import { findProfile } from '../measure/store.ts';
+import { findProfile, kernelsText, threadsText } from '../measure/store.ts';
 
 export interface ProfileOptions {
   /** Of the models; null = the user's data directory. */
@@ -31,19 +32,23 @@ async function withProfile(
 ): Promise<ServedModel> {
   const { spec } = model;
   if (spec.role !== 'generate' || spec.engine.kind !== 'llama') return model;
+  // The packaged engine has a GPU backend for macOS alone.
+  const gpu = process.platform === 'darwin' && spec.engine.gpuLayers !== 0;
   const found = await findProfile({
     home: home ?? plenumHome(env),
     here: identityHere,
     engine: ENGINE_HERE,
     threads: spec.engine.threads ?? defaultThreads(),
-    // The packaged engine has a GPU backend for macOS alone.
-    compute: process.platform === 'darwin' && spec.engine.gpuLayers !== 0 ? 'gpu' : 'cpu',
+    compute: gpu ? 'gpu' : 'cpu',
+    kernels: kernelsOf({ spec: spec.engine, options: spec, gpu }),
   });
   if (found.kind === 'none') {
     onStart(model.id, `a guess: ${found.why}; plenum measure makes a profile`);
     return model;
   }
   const { profile } = found;
-  onStart(model.id, `the profile of ${profile.measuredAt}`);
+  const { measuredAt, threads, kernels } = profile;
+  const how = `${threadsText(threads)}, ${kernelsText(kernels)}`;
+  onStart(model.id, `the profile of ${measuredAt} (${how})`);
   return { ...model, spec: { ...spec, profile } };
 }

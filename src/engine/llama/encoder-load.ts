@@ -5,6 +5,7 @@
  */
 import { PlenumError } from '../../base/errors.ts';
 import { ENCODERS, POOLING, type Pooling } from '../../model/geometry-arch.ts';
+import { type EngineDevice, encodeBatchTokens } from '../../planner/engine-shape.ts';
 import type { EncoderOptions } from '../encoder.ts';
 import {
   type Binding,
@@ -61,7 +62,8 @@ export async function loadNativeEncoder(
     const kind = kindOf(binding, model, spec.path);
     checkContext(options, binding.modelTrainedContext(model));
     const threads = spec.threads ?? defaultThreads();
-    const params = contextParams(binding, { options, threads, pooling: kind.pooling });
+    const device = deviceOf(gpuLayers);
+    const params = contextParams(binding, { options, threads, pooling: kind.pooling, device });
     const context = await newContext(library, model, params);
     const pool = attachPool(binding, context, threads);
     free = () => {
@@ -142,12 +144,23 @@ export function kindOf(
   return { architecture, pooling };
 }
 
+export const deviceOf = (gpuLayers: number): EngineDevice =>
+  gpuLayers === 0 ? 'processor' : 'gpu';
+
+export interface EncoderShape {
+  readonly options: EncoderOptions;
+  readonly threads: number;
+  readonly pooling: Pooling;
+  readonly device: EngineDevice;
+}
+
 export function contextParams(
   binding: Binding,
-  { options, threads, pooling }: { options: EncoderOptions; threads: number; pooling: Pooling },
+  { options, threads, pooling, device }: EncoderShape,
 ): ContextParams {
   const params = binding.contextDefaults();
-  const tokens = Math.max(options.contextTokens, options.batchTokensMax);
+  const together = encodeBatchTokens(device, options.batchTokensMax);
+  const tokens = Math.max(options.contextTokens, together);
   // An input is computed in one piece: without a cache there is nothing to come back to.
   params.n_ctx = tokens;
   params.n_batch = tokens;

@@ -6,12 +6,13 @@
 import { assert, defined } from '../../base/assert.ts';
 import { PlenumError } from '../../base/errors.ts';
 import { SYNTHETIC_KEY } from '../../model/synth/metadata.ts';
+import { encodeBatchTokens } from '../../planner/engine-shape.ts';
 import type { EncodeInput, EncodeTask } from '../../wire/encode.ts';
 import type { EncodedBatch, Encoder, EncoderEngineFacts, EncoderOptions } from '../encoder.ts';
 import { checkBatch } from '../encoder-batch.ts';
 import type { EngineStats } from '../port.ts';
 import { TokenBatch } from './batch.ts';
-import { loadNativeEncoder, type NativeEncoder } from './encoder-load.ts';
+import { deviceOf, loadNativeEncoder, type NativeEncoder } from './encoder-load.ts';
 import { EncoderText } from './encoder-text.ts';
 import { deviceText, guess } from './facts.ts';
 import { PINNED_RELEASE } from './library.ts';
@@ -24,13 +25,6 @@ import { Vocab } from './vocab.ts';
 const MATRYOSHKA_KEY = 'plenum.matryoshka_dimensions';
 /** Their graph ends in a softmax over the tokens `yes` and `no` (src/llama-graph.cpp). */
 const SOFTMAX_ARCHITECTURES: ReadonlySet<string> = new Set(['qwen3', 'qwen3vl']);
-/**
- * Every token of a batch is masked against every other, also those of other inputs. Processor time
- * per 1,000 tokens of a 22M model on one core, inputs of 64 tokens: 624 ms one by one, 564 in
- * batches of 256, 591 of 512, 665 of 1,024, 772 of 2,048; inputs of 256: 598 one by one, 614 by
- * two.
- */
-const CPU_BATCH_TOKENS = 256;
 /** Least probability whose logarithm is taken: below it single precision has only zero. */
 const PROBABILITY_MIN = 1e-38;
 
@@ -218,10 +212,7 @@ function encoderFacts(
     vocabSize,
     trainedContextTokens: binding.modelTrainedContext(native.model),
     contextTokens: options.contextTokens,
-    batchTokensMax:
-      native.gpuLayers > 0
-        ? options.batchTokensMax
-        : Math.min(options.batchTokensMax, CPU_BATCH_TOKENS),
+    batchTokensMax: encodeBatchTokens(deviceOf(native.gpuLayers), options.batchTokensMax),
     batchInputsMax: options.batchInputsMax,
     synthetic: readMeta(binding, native.model, SYNTHETIC_KEY) !== null,
     guess: guess(native),

@@ -10,7 +10,8 @@ import { CONTRACT_OPTIONS, describeEngineContract } from '../contract.ts';
 import { Driver } from '../contract-driver.ts';
 import type { Engine, EngineOptions } from '../port.ts';
 import { openLlamaEngine } from './engine.ts';
-import { cacheOf, type LlamaSpec } from './load.ts';
+import { cacheOf } from './kernels.ts';
+import type { LlamaSpec } from './load.ts';
 import { probeDevices } from './native.ts';
 
 let dir: string;

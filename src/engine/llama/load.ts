@@ -3,6 +3,7 @@
  * either fails, in the library's words. It owns the choice of parameters and the order of freeing.
  */
 import { PlenumError } from '../../base/errors.ts';
+import { outputRows } from '../../planner/engine-shape.ts';
 import type { EngineSpec } from '../../wire/host.ts';
 import type { EngineFacts, EngineOptions } from '../port.ts';
 import {
@@ -16,6 +17,7 @@ import {
   registerProgress,
   unregister,
 } from './binding.ts';
+import { cacheOf, kernelsOf } from './kernels.ts';
 import type { NativeLog } from './log.ts';
 import { callAsync, readMeta } from './memory.ts';
 import { cpuBackend, type NativeLibrary } from './native.ts';
@@ -25,18 +27,6 @@ export type LlamaSpec = EngineSpec & { kind: 'llama' };
 
 /** Sequences beyond the running ones, that only hold cached prefixes. */
 const CACHE_SEQS = 64;
-/**
- * Tokens that are computed at once: llama.cpp's default with flash attention. Without it the scores
- * of all of them against all cells are kept (heads × tokens × cells × 4 bytes), and computing 128
- * at once reads a prompt of 1,500 tokens as fast as 512 do.
- */
-const UBATCH_TOKENS = { flash: 512, plain: 128 } as const;
-/**
- * Rows of logits that one decode may give. The compute buffer has a row of the vocabulary for each
- * (512 rows: 96 MiB with 49,152 tokens, 297 MiB with 151,936); scoring a prompt takes several
- * decodes instead.
- */
-const OUTPUTS_MIN = 64;
 /** enum llama_flash_attn_type; auto is the flash kernel where there is one. */
 const FLASH_ATTENTION = { auto: -1, off: 0, on: 1 } as const;
 
@@ -196,42 +186,21 @@ function hasCells(binding: Binding, model: Pointer): boolean {
   return readMeta(binding, model, 'general.architecture') !== 'deepseek4';
 }
 
-/**
- * How the cache is kept where the spec leaves it open. One buffer for all sequences shares a prefix
- * without copying it, and a GPU's kernels skip the cells of others in blocks. A CPU's pass over
- * each; there every sequence has a buffer of its own if there are cells for it, and attention by
- * plain matrix products is faster than the flash kernel, which goes cell by cell for fewer than 64
- * tokens: 1.04 to 1.14 times for 8 streams of 128 tokens, 1.6 times for one of 1,500 (135M, AVX2).
- */
-export function cacheOf({ spec, options, gpu }: LoadOptions): {
-  readonly layout: 'unified' | 'split';
-  readonly flash: 'auto' | 'on' | 'off';
-} {
-  const onGpu = gpu && spec.gpuLayers !== 0;
-  const hasRoom = options.cells >= options.contextTokens * options.parallel;
-  const asked = spec.kvLayout ?? 'auto';
-  const layout = asked !== 'auto' ? asked : onGpu || !hasRoom ? 'unified' : 'split';
-  const flash = spec.flashAttention ?? 'auto';
-  // Values of a quantised cache are read by the flash kernel alone.
-  const isPlain = layout === 'split' && !onGpu && spec.cacheType === 'f16';
-  return { layout, flash: flash === 'auto' && isPlain ? 'off' : flash };
-}
-
 export function contextParams(
   binding: Binding,
   { threads, ...load }: LoadOptions & { readonly threads: number },
 ): ContextParams {
   const { spec, options } = load;
   const { layout, flash } = cacheOf(load);
+  const { ubatchTokens } = kernelsOf(load);
   const params = binding.contextDefaults();
   params.n_ctx = options.cells;
   params.n_batch = spec.stepTokensMax;
-  const ubatch = flash === 'off' ? UBATCH_TOKENS.plain : UBATCH_TOKENS.flash;
-  params.n_ubatch = Math.min(ubatch, spec.stepTokensMax);
+  params.n_ubatch = ubatchTokens;
   // Only running sequences give logits. A unified cache takes every id below LLAMA_MAX_SEQ, so the
   // ids that hold cached prefixes need not be counted (and each would cost a row of logits).
   params.n_seq_max = options.parallel;
-  params.n_outputs_max = Math.max(options.parallel, Math.min(OUTPUTS_MIN, spec.stepTokensMax));
+  params.n_outputs_max = outputRows(options.parallel, spec.stepTokensMax);
   params.n_threads = threads;
   params.n_threads_batch = threads;
   params.flash_attn_type = FLASH_ATTENTION[flash];

@@ -8,7 +8,7 @@ import type { HostSpec } from '../../wire/host.ts';
 import type { SimulatedAllocation } from '../../wire/pool.ts';
 import type { Binding, ContextParams, Pointer } from './binding.ts';
 import { type BufferKind, readBreakdown } from './breakdown.ts';
-import { contextParams as encoderParams, kindOf } from './encoder-load.ts';
+import { deviceOf, contextParams as encoderParams, kindOf } from './encoder-load.ts';
 import { contextParams, type LlamaSpec } from './load.ts';
 import { isGpu, type NativeLibrary, openLibrary, probeDevices } from './native.ts';
 import { defaultThreads } from './threads.ts';
@@ -36,10 +36,11 @@ export function simulateAllocation(spec: HostSpec): SimulatedAllocation {
   params.load_mode = LOAD_MODE_NONE;
   const model = binding.modelLoad(engine.path, params);
   if (model === null) throw failed(library, 'the model could not be laid out');
-  const context = binding.contextNew(model, paramsOf(binding, model, { spec, engine, gpu }));
+  const onGpu = params.n_gpu_layers !== 0;
+  const shape = paramsOf(binding, model, { spec, engine, gpu });
+  const context = binding.contextNew(model, shape);
   if (context === null) throw failed(library, 'the context could not be laid out');
-  const allocation = allocationOf(library, { model, context });
-  return spec.role === 'generate' ? allocation : withOutputs(binding, { model, spec }, allocation);
+  return { onGpu, ...allocationOf(library, { model, context, shape }) };
 }
 
 const failed = ({ log }: NativeLibrary, otherwise: string): PlenumError =>
@@ -60,44 +61,30 @@ function paramsOf(
   const { batchTokensMax, batchInputsMax } = spec.encode;
   const { pooling } = kindOf(binding, model, engine.path);
   const options = { contextTokens, batchTokensMax, batchInputsMax, onProgress };
-  return encoderParams(binding, { options, threads, pooling });
-}
-
-/**
- * A context that gives vectors makes room for its rows only when it computes: for each token of a
- * batch one row of the vocabulary and one of the width (llama_context::output_reserve), while the
- * layout has a row for each sequence.
- */
-function withOutputs(
-  binding: Binding,
-  { model, spec }: { model: Pointer; spec: HostSpec },
-  allocation: SimulatedAllocation,
-): SimulatedAllocation {
-  const { batchTokensMax, batchInputsMax } = spec.encode;
-  const rows = Math.max(spec.contextTokens, batchTokensMax) - batchInputsMax;
-  const width = binding.vocabSize(binding.modelVocab(model)) + binding.modelEmbedding(model);
-  const beyond = Math.max(0, rows) * width * Float32Array.BYTES_PER_ELEMENT;
-  return { ...allocation, computeBytes: allocation.computeBytes + beyond };
+  const device = deviceOf(gpu ? (engine.gpuLayers ?? -1) : 0);
+  return encoderParams(binding, { options, threads, pooling, device });
 }
 
 function allocationOf(
   { binding, log }: NativeLibrary,
-  { model, context }: { model: Pointer; context: Pointer },
-): SimulatedAllocation {
-  const { compute } = log.bytes;
+  { model, context, shape }: { model: Pointer; context: Pointer; shape: ContextParams },
+): Omit<SimulatedAllocation, 'onGpu'> {
   const kinds = readBreakdown(binding, context);
   const trusted = kinds !== null && agrees(kinds, Number(binding.modelBytes(model)));
-  if (!trusted) return { repackedBytes: null, cacheBytes: null, computeBytes: compute };
+  if (!trusted) {
+    // The log has the first rows too: one for each sequence, with a vector where vectors are given.
+    const vectors = shape.embeddings ? binding.modelEmbedding(model) : 0;
+    const width = binding.vocabSize(binding.modelVocab(model)) + vectors;
+    const rows = shape.n_seq_max * width * Float32Array.BYTES_PER_ELEMENT;
+    const computeBytes = Math.max(0, log.bytes.compute - rows);
+    return { repackedBytes: null, cacheBytes: null, computeBytes };
+  }
   const total = (of: (kind: BufferKind) => number): number =>
     kinds.reduce((sum, kind) => sum + of(kind), 0);
   return {
     repackedBytes: total((kind) => (REPACKED.test(kind.name) ? kind.weightsBytes : 0)),
     cacheBytes: total((kind) => kind.contextBytes),
-    // The log has the rows of logits or vectors too, which the breakdown leaves out.
-    computeBytes: Math.max(
-      compute,
-      total((kind) => kind.computeBytes),
-    ),
+    computeBytes: total((kind) => kind.computeBytes),
   };
 }
 
