@@ -4,18 +4,27 @@ import { autoTargetMs, CatchUpPace } from './catch-up.ts';
 import { Drive } from './fixture-drive.ts';
 import { options, request, timeModel, tokensOf } from './fixture-requests.ts';
 
-test('a large chunk waits for twenty steps of decoding and for its own time to be saved', () => {
+test('a large chunk waits for 25 steps of decoding and for its own time to be saved', () => {
+  const spentAt = (neededMs: number): { readonly step: number; readonly ms: number }[] => {
+    const pace = new CatchUpPace();
+    const spent = Array.from({ length: 100 }, () => pace.save(10, neededMs));
+    return spent.flatMap((ms, step) => (ms === null ? [] : [{ step, ms: Math.round(ms) }]));
+  };
+  expect(spentAt(300).slice(0, 2)).toEqual([
+    { step: 29, ms: 300 },
+    { step: 59, ms: 300 },
+  ]);
+  expect(spentAt(20).slice(0, 2)).toEqual([
+    { step: 25, ms: 260 },
+    { step: 51, ms: 260 },
+  ]);
+});
+
+test('what steps without a prompt saved is the first chunk of the next, and no more', () => {
   const pace = new CatchUpPace();
-  const spent = Array.from({ length: 100 }, () => pace.save(10, 250));
-  const at = spent.flatMap((ms, i) => (ms === null ? [] : [i]));
-  expect(at[0]).toBe(24);
-  for (const [i, step] of at.entries()) {
-    const before = at[i - 1];
-    if (before !== undefined) expect(step - before).toBeGreaterThan(20);
-  }
-  expect(spent.filter((ms) => ms !== null).every((ms) => Math.abs((ms ?? 0) - 250) < 0.01)).toBe(
-    true,
-  );
+  for (let i = 0; i < 1000; i++) pace.rest(10);
+  expect(pace.save(10, 200)).toBeCloseTo(260, 2);
+  expect(pace.save(10, 200)).toBeNull();
 });
 
 test('what was saved is forgotten when nobody decodes', () => {

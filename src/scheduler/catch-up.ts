@@ -49,8 +49,13 @@ export const CHUNK_TOKENS_MIN = 16;
 const SMALL_CHUNK_EXCESS = 1.5;
 /** So that a chunk which was predicted fits into the time that was predicted for it. */
 const ROUNDING = 1e-6;
-/** Steps of decoding alone between two large ones. */
-const LARGE_STEPS_APART = 20;
+/**
+ * Steps of decoding alone between two large ones: 1 of 26 gaps is long, so that a 95th percentile
+ * does not fall on one.
+ */
+const LARGE_STEPS_APART = 25;
+/** What a step saves for a large chunk, in decode-only steps: the streams keep half of the time. */
+const SAVED_FACTOR = 1;
 /** What was saved in so many steps is spent, whatever a large chunk is predicted to need. */
 export const LARGE_STEPS_APART_MAX = 60;
 /** Scored prompt tokens need a row of logits each (vocabulary × 4 bytes). */
@@ -64,16 +69,20 @@ export function planCatchUp(
   const behind = running.filter((s) => !s.decoding && s.seq !== null && s.ending === null);
   const oldest = behind[0];
   const streams = draft.shape.sequences;
-  if (oldest === undefined || streams === 0) terms.pace.reset();
-  if (oldest === undefined) return;
+  if (streams === 0) terms.pace.reset();
   const decodeMs = draft.isEmpty ? 0 : terms.time.predictMs(draft.shape);
+  if (oldest === undefined) {
+    if (streams > 0) terms.pace.rest(SAVED_FACTOR * decodeMs);
+    return;
+  }
   const autoMs = autoTargetMs({ decodeMs, streams, behind: behind.length });
   const aloneMs = draft.isEmpty ? catchUpStepMs(draft, oldest, terms.time) : 0;
   let budgetMs = draft.isEmpty ? aloneMs : (terms.stepTargetMs ?? autoMs);
   const isLarge = paysToBeLarge(draft, oldest, { decodeMs, budgetMs, time: terms.time });
   if (isLarge && streams > 0 && terms.stepTargetMs === null) {
     const others = behind.slice(1);
-    const shareMs = (budgetMs - decodeMs) / (others.length > 0 ? 2 : 1);
+    const savedMax = Math.max(budgetMs - decodeMs, SAVED_FACTOR * decodeMs);
+    const shareMs = savedMax / (others.length > 0 ? 2 : 1);
     const savedMs = terms.pace.save(shareMs, largeChunkMs(draft, oldest, terms.time));
     if (savedMs === null) {
       // The others need not wait until the oldest has saved enough.
@@ -148,7 +157,9 @@ function paysToBeLarge(
 
 /**
  * Saves a step's share of time for prompts until it is worth a large chunk. Large ones are so far
- * apart that of twenty gaps between a stream's tokens at most one is long.
+ * apart that of twenty gaps between a stream's tokens at most one is long. Steps without a prompt
+ * save as well, so that the first chunk of a prompt which comes rarely enough need not wait; more
+ * than one chunk is not saved.
  */
 export class CatchUpPace {
   #savedMs = 0;
@@ -157,6 +168,13 @@ export class CatchUpPace {
   reset(): void {
     this.#savedMs = 0;
     this.#steps = 0;
+  }
+
+  /** A step in which nobody has to catch up. */
+  rest(shareMs: number): void {
+    if (this.#steps >= LARGE_STEPS_APART) return;
+    this.#savedMs += shareMs;
+    this.#steps += 1;
   }
 
   /** Adds a share; what may be spent now, or null while there is more to save. */
