@@ -1,7 +1,8 @@
 /**
  * What a long prompt does to streams that are decoding, and they to it: inter-token latency of the
- * streams undisturbed and while the prompt is computed, and the prompt's time to first token alone
- * and among them. `step_target_ms` trades the one for the other; the sweep gives the curve.
+ * streams undisturbed and while the prompt is computed, the worst gap that a stream then has, and
+ * the prompt's time to first token alone and among them. `step_target_ms` trades the one for the
+ * other; the sweep gives the curve.
  */
 import { commonFacts, subjectsOf } from './lib/compare.ts';
 import { gapsMs, runStream, type StreamRun, ttftMs } from './lib/load.ts';
@@ -32,6 +33,8 @@ const shape = { contextTokens: promptLength + 96, parallel: streams + 1 };
 interface Interference {
   readonly stillP95Ms: number;
   readonly disturbedP95Ms: number;
+  readonly disturbedP50Ms: number;
+  readonly worstGapMs: number;
   readonly aloneTtftMs: number;
   readonly amongTtftMs: number;
 }
@@ -57,6 +60,8 @@ async function measure(server: RunningServer, repetition: number): Promise<Inter
   return {
     stillP95Ms: percentile(stillGaps, 0.95),
     disturbedP95Ms: percentile(disturbedGaps, 0.95),
+    disturbedP50Ms: median(disturbedGaps),
+    worstGapMs: percentile(disturbedGaps, 1),
     aloneTtftMs: ttftMs(aloneRun),
     amongTtftMs: ttftMs(amongRun),
   };
@@ -144,6 +149,8 @@ const rows = subjects.map(({ name, results }) => {
     of((r) => r.stillP95Ms).toFixed(1),
     of((r) => r.disturbedP95Ms).toFixed(1),
     of((r) => r.disturbedP95Ms / r.stillP95Ms).toFixed(2),
+    of((r) => r.disturbedP50Ms).toFixed(1),
+    of((r) => r.worstGapMs).toFixed(0),
     (of((r) => r.aloneTtftMs) / 1000).toFixed(2),
     (of((r) => r.amongTtftMs) / 1000).toFixed(2),
     of((r) => r.amongTtftMs / r.aloneTtftMs).toFixed(2),
@@ -160,6 +167,8 @@ printResult(
         'p95 ITL still, ms',
         'disturbed, ms',
         'ratio',
+        'p50 disturbed, ms',
+        'worst, ms',
         'TTFT alone, s',
         'among, s',
         'ratio',

@@ -25,6 +25,9 @@ export interface CacheShape {
   readonly flash: 'auto' | 'on' | 'off';
 }
 
+/** Plain attention passes over a cache in blocks of so many cells (llama_kv_cache::get_n_kv). */
+export const BLOCK_CELLS = 256;
+
 /**
  * Tokens that are computed at once: llama.cpp's default with flash attention. Without it the scores
  * of all of them against all cells are kept (heads × tokens × cells × 4 bytes), and computing 128

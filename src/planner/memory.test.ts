@@ -51,6 +51,23 @@ describe('what a model needs', () => {
     }
   });
 
+  /** The same with the flash kernel over one cache for all, as GPUs have it. */
+  it.each([
+    ['llama-3.2-1b', 'Q4_0', [68.17, 71.32, 75.51]],
+    ['gemma-3-270m', 'Q8_0', [68.59, 70.32, 68.59]],
+  ] as const)('lays it out for the flash kernel too: %s', (id, quant, measured) => {
+    const asks = [
+      { contextTokens: 1024, parallel: 1 },
+      { contextTokens: 4096, parallel: 1 },
+      { contextTokens: 1024, parallel: 8 },
+    ];
+    asks.forEach((ask, i) => {
+      const shape = { ...ask, device: 'gpu' } as const;
+      const graph = itemOf({ geometry: model(id, quant), ...shape }, 'compute buffers');
+      expect(Math.abs(graph / 1e6 - (measured[i] ?? 0))).toBeLessThan(3.1);
+    });
+  });
+
   it('counts what the engine gives out beside what it computes with', () => {
     const geometry = model('gemma-3-270m', 'Q8_0');
     const ask: MemoryAsk = { geometry, contextTokens: 512, parallel: 1 };

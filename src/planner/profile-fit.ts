@@ -1,9 +1,10 @@
 /**
  * Fits the step-cost model to steps measured on one machine: the same terms and parameters that
  * published speeds are fitted with, for the kinds of weights that were measured. Pure; it is given
- * medians and knows nothing of how they were taken.
+ * times and knows nothing of how they were taken.
  */
 import { PlenumError } from '../base/errors.ts';
+import { BLOCK_CELLS } from './engine-shape.ts';
 import { fitParameters } from './fit.ts';
 import { type ModelCost, WEIGHT_KINDS, type WeightGroup, type WeightKind } from './model-cost.ts';
 import type { SpeedParams } from './speed-params.ts';
@@ -62,9 +63,6 @@ export interface MeasuredKernels {
   readonly attention: 'plain' | 'flash';
   readonly ubatchTokens: number;
 }
-
-/** Cells that plain attention passes over at a time (llama_kv_cache::get_n_kv). */
-const BLOCK_CELLS = 256;
 
 export interface MeasuredMachine {
   readonly bandwidthBytesPerSecond: number;

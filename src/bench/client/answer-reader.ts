@@ -42,10 +42,6 @@ export class AnswerReader {
     return this.#hasBegun;
   }
 
-  get isOver(): boolean {
-    return this.#part === 'over';
-  }
-
   /** Once it is over: whether the connection may carry another request. */
   get keepsAlive(): boolean {
     return this.#keepsAlive;

@@ -7,7 +7,6 @@ import { connect, isIP, type Socket } from 'node:net';
 import { connect as connectSecurely } from 'node:tls';
 
 export interface ConnectionUser {
-  connected(): void;
   /** `at`: performance.now() before anything was done with them. */
   data(bytes: Buffer, at: number): void;
   /** No more bytes come; null for an orderly end. */
@@ -73,7 +72,6 @@ export class Connection {
     const ready = 'encrypted' in socket ? 'secureConnect' : 'connect';
     socket.once(ready, () => {
       this.#isConnected = true;
-      this.#user?.connected();
     });
     socket.on('data', (bytes: Buffer) => {
       const at = performance.now();

@@ -73,7 +73,6 @@ export class Exchange {
       end: () => this.#complete(),
     });
     const user = {
-      connected: () => undefined,
       data: (bytes: Buffer, at: number) => this.#data(bytes, at),
       closed: (error: NodeJS.ErrnoException | null) => this.#closed(error),
     };

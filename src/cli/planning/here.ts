@@ -8,6 +8,7 @@ import { release } from 'node:os';
 import { promisify } from 'node:util';
 import si from 'systeminformation';
 import { PlenumError } from '../../base/errors.ts';
+import { type Kernels, kernelsOf } from '../../engine/llama/kernels.ts';
 import { defaultThreads } from '../../engine/llama/threads.ts';
 import type { Catalogue, CatalogueMachine } from '../../model/catalogue-types.ts';
 import type { MemoryFacts } from '../../planner/available.ts';
@@ -16,12 +17,6 @@ import type { MachineSetup } from '../../planner/setup.ts';
 import type { MachineProfile } from '../../wire/profile.ts';
 import { ENGINE_HERE, identityHere } from '../measure/identity.ts';
 import { findProfile, kernelsText, threadsText } from '../measure/store.ts';
-
-/** What `serve` has unless it is told otherwise (planner/engine-shape.ts). */
-const SERVED = {
-  cpu: { layout: 'split', attention: 'plain' },
-  gpu: { layout: 'unified', attention: 'flash' },
-} as const;
 
 const run = promisify(execFile);
 /** Darwin 25 is macOS 26. */
@@ -83,7 +78,7 @@ export async function machineHere(
   const [found, facts] = await Promise.all([
     findProfile({
       ...{ home, here: identityHere, engine: ENGINE_HERE, threads, compute },
-      kernels: SERVED[compute],
+      kernels: kernelsServed(compute === 'gpu'),
     }),
     memoryHere(),
   ]);
@@ -96,6 +91,12 @@ export async function machineHere(
     `plenum measure --threads ${threads} measures it; or give --threads as it was measured, or ` +
     'name a machine with --machine or several with --compare (plenum machines lists them)';
   throw new PlenumError('usage', `This machine is not in the catalogue, and ${found.why}; ${how}`);
+}
+
+/** What an engine has that is told nothing, with cells for the whole context of each sequence. */
+function kernelsServed(gpu: boolean): Kernels {
+  const spec = { gpuLayers: null, cacheType: 'f16', stepTokensMax: 512 } as const;
+  return kernelsOf({ spec, options: { cells: 1, contextTokens: 1, parallel: 1 }, gpu });
 }
 
 function measuredText({ measuredAt, threads, kernels }: MachineProfile): string {

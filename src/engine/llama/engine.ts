@@ -141,9 +141,10 @@ class LlamaEngine implements Engine {
 }
 
 /** Null where all sequences are in one cache: then one decode is one pass. */
-function passCellsOf({ library, model, layers, prefixSharing }: NativeModel): number | null {
+function passCellsOf({ library, model, prefixSharing }: NativeModel): number | null {
   if (prefixSharing !== 'copies') return null;
-  const { weights } = library.log.bytes;
-  const embedding = library.binding.modelEmbedding(model);
-  return cellsPerPass({ weightsBytes: weights, layers, embedding });
+  const { binding, log } = library;
+  const layers = binding.modelLayers(model);
+  const embedding = binding.modelEmbedding(model);
+  return cellsPerPass({ weightsBytes: log.bytes.weights, layers, embedding });
 }

@@ -10,14 +10,13 @@
  *   end      180  175  190  181  2001    ->     cut:        4 rows × 256, then 1 × 2048
  */
 import { defined } from '../../base/assert.ts';
+import { BLOCK_CELLS } from '../../planner/engine-shape.ts';
 import type { Slice } from '../../scheduler/plan.ts';
-
-/** A cache is read in blocks of so many cells (llama_kv_cache::get_n_kv). */
-const BLOCK_CELLS = 256;
 
 /** What the cost of a pass over the weights is weighed by. */
 interface PassFacts {
   readonly weightsBytes: number;
+  /** That attend. */
   readonly layers: number;
   /** Width of a token between the layers. */
   readonly embedding: number;
