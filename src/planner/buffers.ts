@@ -36,9 +36,9 @@ const INT64 = 8;
  *   a gate one such tensor less two.
  * - output: the hidden state and a row of the vocabulary for each token that gives one.
  *
- * Against `no_alloc` of the pinned release: SmolLM2-360M, Llama-3.2-1B, Gemma-3-270M, BGE-base, with
- * 512 to 8,192 cells, the flash kernel and without, split and unified: within 0.6 % where attention
- * or feed-forward is the largest, 3.7 MB too low at most where output is (the allocator's gaps).
+ * Against `no_alloc` of the pinned release: SmolLM2-360M, Llama-3.2-1B, Gemma-3-270M, BGE-base, 512
+ * to 8,192 cells, the flash kernel and without, split and unified: within 0.6 % where attention or
+ * feed-forward is the largest, 3.7 MB too low at most where output is (the allocator's gaps).
  */
 export function graphBytes(geometry: ModelGeometry, pass: Pass): number {
   const { tokens, isFlash, attendedCells } = pass;
