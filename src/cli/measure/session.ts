@@ -2,6 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { fromErrorRecord, PlenumError } from '../../base/errors.ts';
+import { hostEnvironment } from '../../pool/channel.ts';
 import type {
   FromMeasure,
   MeasuredEngine,
@@ -26,6 +27,7 @@ export async function openMeter(model: MeasureModel, signal: AbortSignal): Promi
   const child = fork(CHILD, [], {
     serialization: 'advanced',
     stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+    env: hostEnvironment(),
   });
   const stop = (): void => void child.kill('SIGKILL');
   signal.addEventListener('abort', stop, { once: true });

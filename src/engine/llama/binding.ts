@@ -326,19 +326,21 @@ function declareContext(fn: Declare, llama: LibraryHandle) {
   };
 }
 
+const STACK_BYTES = 16 * 1024 * 1024;
+
 let opened: Binding | null = null;
 
 /**
- * The binding of this process, opened at the first call. Throws PlenumError `library_missing` when
+ * The binding of this thread, opened at the first call. Throws PlenumError `library_missing` when
  * there is no package for the machine or the dynamic loader refuses it.
  */
 export function openBinding(): Binding {
   if (opened !== null) return opened;
   const files = findLibrary();
-  // Async calls run on stacks of koffi's own, 128 KiB by default. The library expects a thread's
-  // usual 8 MiB (its regular expressions recurse by the length of a match). Pages cost nothing
-  // until touched; 16 MiB is koffi's maximum.
-  koffi.config({ async_stack_size: 16 * 1024 * 1024 });
+  // Calls run on stacks of koffi's own, of 2 MiB or, asynchronous ones, 128 KiB by default. The
+  // library expects a thread's usual 8 MiB (its regular expressions recurse by the length of a
+  // match). Pages cost nothing until touched; 16 MiB is koffi's maximum.
+  koffi.config({ sync_stack_size: STACK_BYTES, async_stack_size: STACK_BYTES });
   try {
     opened = declare(files);
   } catch (cause) {

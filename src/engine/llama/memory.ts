@@ -49,8 +49,16 @@ function readText(write: (memory: Pointer) => number): string | null {
 
 let running = 0;
 
-/** Asynchronous native calls that have not returned. */
+/** Native calls on other threads that have not returned. */
 export const runningCalls = (): number => running;
+
+/** Counts a native call on another thread until it has returned. */
+export function countCall<T>(call: Promise<T>): Promise<T> {
+  running += 1;
+  return call.finally(() => {
+    running -= 1;
+  });
+}
 
 /** Calls an asynchronous native function; the event loop stays free meanwhile. */
 export function callAsync<A extends unknown[], R>(

@@ -1,17 +1,13 @@
 /**
- * The model's vocabulary: text to tokens on another thread, tokens to bytes from a compact cache,
- * and which tokens end a generation.
+ * The model's vocabulary: text to tokens, tokens to bytes from a compact cache, and which tokens end
+ * a generation.
  */
 import { assert } from '../../base/assert.ts';
-import { PlenumError } from '../../base/errors.ts';
 import type { TokenizeOptions } from '../port.ts';
 import { type Binding, type Pointer, TOKEN_WHOLE, VOCAB_BPE } from './binding.ts';
-import { allocate, callAsync, readInt32s, release, view } from './memory.ts';
+import { allocate, readInt32s, release, view } from './memory.ts';
 import { cutLongRuns, hasLongRun } from './runs.ts';
-
-// llama_tokenize takes the length as int32.
-const TEXT_BYTES_MAX = 2 ** 31 - 1;
-const INT32_MIN = -(2 ** 31);
+import { Tokenizer } from './tokenizer.ts';
 
 export class Vocab {
   readonly size: number;
@@ -23,12 +19,14 @@ export class Vocab {
   readonly #binding: Binding;
   readonly #vocab: Pointer;
   readonly #pieces: PieceCache;
+  readonly #tokenizer: Tokenizer;
   readonly #bos: number;
   #whole: readonly string[] | null = null;
 
   constructor(binding: Binding, vocab: Pointer) {
     this.#binding = binding;
     this.#vocab = vocab;
+    this.#tokenizer = new Tokenizer(binding, vocab);
     this.size = binding.vocabSize(vocab);
     const bos = binding.vocabBos(vocab);
     this.#bos = bos;
@@ -61,35 +59,16 @@ export class Vocab {
    */
   async tokenize(text: string, options: TokenizeOptions): Promise<Int32Array> {
     const regular = this.#binding.vocabType(this.#vocab) === VOCAB_BPE;
-    if (!(regular && hasLongRun(text))) return this.#tokenizePart(text, options);
+    if (!(regular && hasLongRun(text))) return this.#tokenizer.tokenize(text, options);
     const { addSpecial, parseSpecial } = options;
     const lists: Int32Array[] = [];
     for (const part of cutLongRuns(text, parseSpecial ? this.#wholeTokens() : [])) {
-      lists.push(await this.#tokenizePart(part, { addSpecial: false, parseSpecial }));
+      lists.push(await this.#tokenizer.tokenize(part, { addSpecial: false, parseSpecial }));
     }
     // What goes around any text: a first token, a last one, both or none.
-    const around = addSpecial ? await this.#tokenizePart('', options) : new Int32Array(0);
+    const around = addSpecial ? await this.#tokenizer.tokenize('', options) : new Int32Array(0);
     const before = around[0] === this.#bos ? 1 : 0;
     return concat([around.subarray(0, before), ...lists, around.subarray(before)]);
-  }
-
-  async #tokenizePart(text: string, options: TokenizeOptions): Promise<Int32Array> {
-    const bytes = Buffer.byteLength(text, 'utf8');
-    assert(bytes <= TEXT_BYTES_MAX, `text of ${bytes} bytes`);
-    const input = allocate(bytes);
-    try {
-      new TextEncoder().encodeInto(text, new Uint8Array(view(input, Math.max(1, bytes))));
-      // Words have 3 to 4 bytes per token; a text that needs more is tokenised a second time.
-      const guess = Math.ceil(bytes / 2) + 16;
-      const call = { input, bytes, ...options };
-      const first = await this.#tokenizeInto(call, guess);
-      if (typeof first !== 'number') return first;
-      const second = await this.#tokenizeInto(call, first);
-      if (typeof second !== 'number') return second;
-      throw new PlenumError('engine_failed', `tokenising ${bytes} bytes gave no stable count`);
-    } finally {
-      release(input);
-    }
   }
 
   /** The texts of the tokens that are found whole wherever they stand. */
@@ -102,33 +81,8 @@ export class Vocab {
   }
 
   free(): void {
+    this.#tokenizer.free();
     this.#pieces.free();
-  }
-
-  /** The tokens, or how many there are when they are more than `room`. */
-  async #tokenizeInto(
-    call: { input: Pointer; bytes: number; addSpecial: boolean; parseSpecial: boolean },
-    room: number,
-  ): Promise<Int32Array | number> {
-    const output = allocate(room * 4);
-    try {
-      const count = await callAsync(
-        this.#binding.tokenize,
-        this.#vocab,
-        call.input,
-        call.bytes,
-        output,
-        room,
-        call.addSpecial,
-        call.parseSpecial,
-      );
-      if (count === INT32_MIN) {
-        throw new PlenumError('engine_failed', 'the text has more tokens than can be counted');
-      }
-      return count < 0 ? -count : readInt32s(output, count);
-    } finally {
-      release(output);
-    }
   }
 }
 
