@@ -16,12 +16,14 @@ const options = benchOptions({
   more: {
     streams: ['1,8', 'numbers of concurrent streams'],
     generate: ['256', 'tokens that each stream generates'],
+    temperature: ['0', 'of every stream; 0 is greedy'],
   },
 });
 const streamCounts = (options.more.streams ?? '')
   .split(',')
   .map((n) => wholeNumber(n, '--streams'));
 const generated = wholeNumber(options.more.generate, '--generate');
+const temperature = temperatureOf(options.more.temperature);
 const PROMPT_TOKENS = 32;
 /** Hosts report with a heartbeat; this many times its period lets the last report arrive. */
 const SETTLE_MS = 3000;
@@ -37,6 +39,12 @@ interface Cost {
   readonly overheadMs: number;
   readonly share: number;
   readonly perSequenceMs: number;
+}
+
+function temperatureOf(text = ''): number {
+  const value = Number(text);
+  if (text !== '' && value >= 0 && value <= 2) return value;
+  throw new Error(`--temperature is a number from 0 to 2, not ${text}`);
 }
 
 async function counters(server: RunningServer): Promise<Counters> {
@@ -56,7 +64,7 @@ async function measure(server: RunningServer, count: number, seed: number): Prom
   );
   const before = await counters(server);
   await Promise.all(
-    prompts.map((prompt) => runStream(server.url, { prompt, maxTokens: generated })),
+    prompts.map((prompt) => runStream(server.url, { prompt, maxTokens: generated, temperature })),
   );
   const after = await counters(server);
   const steps = after.steps - before.steps;
@@ -99,7 +107,7 @@ printResult(
   options,
   {
     title: 'What is not the engine’s compute, per step',
-    facts: commonFacts(options, shape),
+    facts: [...commonFacts(options, shape), `temperature ${temperature}`],
     table: markdownTable(
       ['streams', 'compute, ms', 'overhead, ms', 'overhead, %', 'per sequence, ms'],
       rows,

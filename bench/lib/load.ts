@@ -13,6 +13,8 @@ export interface StreamRequest {
   /** Token ids, so that two servers of one model get the same prompt to the token. */
   readonly prompt: readonly number[];
   readonly maxTokens: number;
+  /** 0, the default, is greedy. */
+  readonly temperature?: number;
 }
 
 export interface StreamRun {
@@ -49,17 +51,17 @@ const chunkSchema = z.object({
 
 const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
 
-/** Runs one greedy completion to its end. Throws on any status but 200 and on an error event. */
+/** Runs one completion to its end. Throws on any status but 200 and on an error event. */
 export async function runStream(
   baseUrl: string,
-  { model, prompt, maxTokens }: StreamRequest,
+  { model, prompt, maxTokens, temperature = 0 }: StreamRequest,
   { signal, onPiece }: StreamHooks = {},
 ): Promise<StreamRun> {
   const body = {
     ...(model === undefined ? {} : { model }),
     prompt,
     max_tokens: maxTokens,
-    temperature: 0,
+    temperature,
     ignore_eos: true,
     stream: true,
     stream_options: { include_usage: true },

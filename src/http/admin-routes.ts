@@ -152,6 +152,7 @@ function modelBody(model: PoolModel): PoolModelBody {
     needed_bytes: model.neededBytes,
     reserved_bytes: model.reservedBytes,
     measured_bytes: model.measuredBytes,
+    mispredicted: model.mispredicted,
     items: model.items.map((item) => ({ ...item })),
     pid: model.pid,
     in_use: model.inUse,

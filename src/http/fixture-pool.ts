@@ -57,6 +57,7 @@ export function fixturePoolModel(id: string): PoolModel {
     neededBytes: 8e9,
     reservedBytes: 8e9,
     measuredBytes: 7.5e9,
+    mispredicted: null,
     pid: 1,
     inUse: 0,
     waiting: 0,

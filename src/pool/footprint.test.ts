@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { birthOf, footprintOf, linuxFootprint, pssOf, RUSAGE, rusageOf } from './footprint.ts';
+import { birthOf, countedOf, footprintOf, linuxFootprint, RUSAGE, rusageOf } from './footprint.ts';
 
 let root: string;
 beforeAll(async () => {
@@ -23,31 +23,35 @@ async function pretend(pid: number, state: string, born: number): Promise<void> 
   await writeFile(join(root, String(pid), 'smaps_rollup'), rollup);
 }
 
-it('is the proportional set size', async () => {
+it('is the proportional set size, and the resident one beside it', async () => {
   await pretend(7, 'S', 100);
-  expect(await linuxFootprint(7, root).bytes()).toBe(300 * 1024);
-  expect(pssOf('Rss: 1 kB\n')).toBeNull();
+  const counted = { bytes: 300 * 1024, wholeBytes: 500 * 1024 };
+  expect(await linuxFootprint(7, root).look()).toEqual(counted);
+  expect(countedOf('Rss: 1 kB\n')).toBeNull();
+  expect(countedOf('Pss: 1 kB\n')).toEqual({ bytes: 1024, wholeBytes: null });
 });
 
 it('is gone with the process, also when another has its number, and for a dead one', async () => {
   await pretend(8, 'R', 100);
   const footprint = linuxFootprint(8, root);
-  expect(await footprint.bytes()).not.toBeNull();
+  expect(await footprint.look()).not.toBeNull();
   await pretend(8, 'R', 999);
-  expect(await footprint.bytes()).toBeNull();
+  expect(await footprint.look()).toBeNull();
   await pretend(9, 'Z', 100);
-  expect(await linuxFootprint(9, root).bytes()).toBeNull();
-  expect(await linuxFootprint(10, root).bytes()).toBeNull();
+  expect(await linuxFootprint(9, root).look()).toBeNull();
+  expect(await linuxFootprint(10, root).look()).toBeNull();
   expect(birthOf(stat(1, 'S', 123))).toBe('123');
 });
 
 it('is read of a real process until it ends', async () => {
   const child = spawn(process.execPath, ['-e', 'setInterval(() => 0, 1000)']);
   const footprint = footprintOf(child.pid ?? 0);
-  await expect.poll(() => footprint.bytes()).toBeGreaterThan(1e6);
+  await expect.poll(async () => (await footprint.look())?.bytes).toBeGreaterThan(1e6);
+  const counted = await footprint.look();
+  expect(counted?.wholeBytes).toBeGreaterThanOrEqual(counted?.bytes ?? 0);
   child.kill('SIGKILL');
   await once(child, 'exit');
-  expect(await footprint.bytes()).toBeNull();
+  expect(await footprint.look()).toBeNull();
 });
 
 it('is the eighth counter behind the UUID of macOS’s rusage_info_v0', () => {

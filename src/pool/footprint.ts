@@ -6,9 +6,16 @@
 import { readFile } from 'node:fs/promises';
 import { unlessMissing } from './files.ts';
 
+export interface Counted {
+  /** Bytes that count against the machine: pages of several processes are split among them. */
+  readonly bytes: number;
+  /** The same with shared pages counted whole; null = the system does not say. */
+  readonly wholeBytes: number | null;
+}
+
 export interface Footprint {
-  /** Bytes that count against the machine; null = the process is gone. */
-  bytes(): Promise<number | null>;
+  /** null = the process is gone. */
+  look(): Promise<Counted | null>;
 }
 
 /** What is told of processes; a test gives its own. */
@@ -23,13 +30,13 @@ export function linuxFootprint(pid: number, root: string): Footprint {
     unlessMissing(readFile(`${root}/${pid}/${name}`, 'utf8'));
   let born: string | null = null;
   return {
-    async bytes() {
+    async look() {
       const stat = await read('stat');
       const now = stat === null ? null : birthOf(stat);
       born ??= now;
       if (now === null || now !== born) return null;
       const rollup = await read('smaps_rollup');
-      return rollup === null ? null : pssOf(rollup);
+      return rollup === null ? null : countedOf(rollup);
     },
   };
 }
@@ -43,10 +50,14 @@ export function birthOf(stat: string): string | null {
   return fields[0] === 'Z' || fields[0] === 'X' ? null : (fields[19] ?? null);
 }
 
-/** `Pss:  12 kB` of smaps_rollup in bytes; null where it is missing, as for a process that ends. */
-export function pssOf(rollup: string): number | null {
-  const kib = /^Pss: +(\d+) kB$/m.exec(rollup)?.[1];
-  return kib === undefined ? null : Number(kib) * 1024;
+/** `Pss:  12 kB` and `Rss:` of smaps_rollup; null where they are missing, as when one ends. */
+export function countedOf(rollup: string): Counted | null {
+  const bytesOf = (name: string): number | null => {
+    const kib = new RegExp(`^${name}: +(\\d+) kB$`, 'm').exec(rollup)?.[1];
+    return kib === undefined ? null : Number(kib) * 1024;
+  };
+  const bytes = bytesOf('Pss');
+  return bytes === null ? null : { bytes, wholeBytes: bytesOf('Rss') };
 }
 
 /**
@@ -75,14 +86,15 @@ async function openLibproc(): Promise<PidUsage> {
 function macFootprint(pid: number): Footprint {
   let born: bigint | null = null;
   return {
-    async bytes() {
+    async look() {
       pidUsage ??= openLibproc();
       const usage = await pidUsage;
       const buffer = new Uint8Array(RUSAGE.bytes);
       if (usage(pid, RUSAGE.flavor, buffer) !== 0) return null;
       const now = rusageOf(buffer);
       born ??= now.born;
-      return now.born === born ? now.bytes : null;
+      // Pages of files are not in it, mapped weights among them.
+      return now.born === born ? { bytes: now.bytes, wholeBytes: null } : null;
     },
   };
 }

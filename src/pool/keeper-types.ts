@@ -1,7 +1,7 @@
 /** What the keeper of the pool is given and what it says; no behaviour. */
 import type { Clock } from '../base/clock.ts';
 import type { HostSpec } from '../wire/host.ts';
-import type { ByteItem, ModelClass } from '../wire/pool.ts';
+import type { ByteItem, Misprediction, ModelClass } from '../wire/pool.ts';
 import type { TurnKeeper } from './arbiter-driver.ts';
 import type { FootprintOf } from './footprint.ts';
 import type { Floors } from './ledger.ts';
@@ -56,12 +56,17 @@ export type KeeperEvent =
       readonly bytes: number;
       readonly ms: number;
     }
-  /** The host has more than 5 % above what was predicted. */
+  /** The host has more than 5 % beyond what was predicted for what it was used for. */
   | {
       readonly kind: 'mispredicted';
       readonly model: string;
+      readonly direction: Misprediction;
       readonly predictedBytes: number;
+      /** Of the prediction, what must be in use by now. */
+      readonly inUseBytes: number;
       readonly measuredBytes: number;
+      /** With shared pages counted whole; null = not known. */
+      readonly wholeBytes: number | null;
     }
   | { readonly kind: 'paused'; readonly reason: string }
   | { readonly kind: 'resumed' };

@@ -3,7 +3,7 @@ import { afterEach, expect, it, vi } from 'vitest';
 import { systemClock } from '../base/clock.ts';
 import { PlenumError } from '../base/errors.ts';
 import { ENCODE_LIMITS, type HostSpec } from '../wire/host.ts';
-import { type FootprintOf, footprintOf } from './footprint.ts';
+import { type Counted, type FootprintOf, footprintOf } from './footprint.ts';
 import { Keeper, type Lease } from './keeper.ts';
 import type { KeeperEvent, KeptModel } from './keeper-types.ts';
 import { type Floors, NO_FLOORS } from './ledger.ts';
@@ -268,10 +268,15 @@ it('loads nothing under memory pressure, serves what is there, and goes on after
   expect(kindsOf(events)).toEqual(['loading a', 'paused', 'resumed', 'loading b']);
 });
 
-it('lets an idle model go when its time is over, and warns of more bytes than predicted', async () => {
-  const measured: FootprintOf = (pid) => ({
-    bytes: async () => ((await footprintOf(pid).bytes()) === null ? null : 7e9),
+/** A live process counts as this. */
+const counting =
+  (counted: () => Counted): FootprintOf =>
+  (pid) => ({
+    look: async () => ((await footprintOf(pid).look()) === null ? null : counted()),
   });
+
+it('lets an idle model go when its time is over, and warns of more bytes than predicted', async () => {
+  const measured = counting(() => ({ bytes: 7e9, wholeBytes: 8e9 }));
   const { keeper, events } = keeperOf({
     models: [{ id: 'a', gb: 6, ttlMs: 2500 }],
     footprintOf: measured,
@@ -279,8 +284,39 @@ it('lets an idle model go when its time is over, and warns of more bytes than pr
   keeper.boot();
   const lease = await keeper.use('a', SOON);
   await expect.poll(() => kindsOf(events), POLL).toContain('mispredicted a');
-  expect(keeper.modelView('a')).toMatchObject({ measuredBytes: 7e9, neededBytes: 6e9 });
+  expect(keeper.modelView('a')).toMatchObject({
+    measuredBytes: 7e9,
+    neededBytes: 6e9,
+    mispredicted: 'above',
+  });
   lease.release();
   await expect.poll(() => kindsOf(events).at(-1), POLL).toBe('unloaded a');
-  expect(keeper.modelView('a')).toMatchObject({ measuredBytes: null, reservedBytes: 0 });
+  expect(keeper.modelView('a')).toMatchObject({
+    measuredBytes: null,
+    mispredicted: null,
+    reservedBytes: 0,
+  });
+});
+
+it('warns of a host that has less than predicted though shared pages count whole', async () => {
+  // Weights are there from the start, so that nothing needs to be used to know.
+  const { keeper, events } = keeperOf({
+    models: [{ id: 'less', gb: 6 }],
+    footprintOf: counting(() => ({ bytes: 3e9, wholeBytes: 5e9 })),
+  });
+  keeper.boot();
+  (await keeper.use('less', SOON)).release();
+  await expect.poll(() => keeper.modelView('less').mispredicted, POLL).toBe('below');
+  const found = events.filter(({ kind }) => kind === 'mispredicted');
+  expect(found).toEqual([
+    {
+      kind: 'mispredicted',
+      model: 'less',
+      direction: 'below',
+      predictedBytes: 6e9,
+      inUseBytes: 6e9,
+      measuredBytes: 3e9,
+      wholeBytes: 5e9,
+    },
+  ]);
 });

@@ -4,13 +4,12 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { PlenumError } from '../base/errors.ts';
-import type { PoolModel } from '../wire/pool.ts';
+import type { Misprediction, PoolModel } from '../wire/pool.ts';
 import type { KeeperOptions, KeptModel } from './keeper-types.ts';
 import { HostMeter, TokenRate } from './observer.ts';
+import { bytesInUse, Exercise, misprediction } from './reconcile.ts';
 import type { HostSupervisor } from './supervisor.ts';
 
-/** More than this above the prediction is worth a warning. */
-const MISPREDICTED = 1.05;
 const LINGER_POLL_MS = 20;
 const LINGER_POLL_MS_MAX = 1000;
 const LINGER_WARN_MS = 2000;
@@ -33,13 +32,16 @@ export class KeptHost {
   #meter: HostMeter | null = null;
   /** Whose bytes the meter counts. */
   #followed: number | null = null;
-  #wasWarned = false;
+  #exercise: Exercise;
+  #mispredicted: Misprediction | null = null;
+  readonly #warned = new Set<Misprediction>();
   #loads = 0;
 
   constructor(model: KeptModel, host: HostSupervisor, around: Surroundings) {
     this.model = model;
     this.host = host;
     this.#around = around;
+    this.#exercise = new Exercise(model.spec);
   }
 
   /** Its host is down and not about to come up. */
@@ -49,7 +51,7 @@ export class KeptHost {
 
   start(): void {
     this.#loads += 1;
-    this.#wasWarned = false;
+    this.#warned.clear();
     this.host.start();
     this.#follow();
   }
@@ -87,15 +89,12 @@ export class KeptHost {
   }
 
   async observe(predictedBytes: number): Promise<void> {
-    this.#rate.sample(this.#around.clock.now(), this.host.report);
+    const { report } = this.host;
+    this.#rate.sample(this.#around.clock.now(), report);
+    if (report !== null) this.#exercise.sample(report);
     const meter = this.#meter;
     if (meter === null || !(await meter.refresh(this.#around.clock))) return;
-    const measuredBytes = meter.bytes;
-    if (measuredBytes === null || measuredBytes <= predictedBytes * MISPREDICTED) return;
-    if (this.#wasWarned || meter !== this.#meter) return;
-    this.#wasWarned = true;
-    const model = this.model.id;
-    this.#around.onEvent({ kind: 'mispredicted', model, predictedBytes, measuredBytes });
+    if (meter === this.#meter) this.#reconcile(predictedBytes);
   }
 
   view(standing: Standing): PoolModel {
@@ -109,7 +108,8 @@ export class KeptHost {
       priority,
       ttlMs,
       items,
-      measuredBytes: this.#meter?.bytes ?? null,
+      measuredBytes: this.#meter?.counted?.bytes ?? null,
+      mispredicted: this.#meter === null ? null : this.#mispredicted,
       pid: this.host.pid,
       waiting: this.waiting,
       queued: report?.waiting ?? null,
@@ -124,21 +124,45 @@ export class KeptHost {
     const { pid } = this.host;
     if (this.#meter !== null && pid === this.#followed) return;
     this.#followed = pid;
+    this.#exercise = new Exercise(this.model.spec);
+    this.#mispredicted = null;
     this.#meter = pid === null ? null : new HostMeter(this.#around.footprintOf(pid));
+  }
+
+  /** Warns once per load and direction; the view has it as long as it is so. */
+  #reconcile(predictedBytes: number): void {
+    const counted = this.#meter?.counted ?? null;
+    if (counted === null) return;
+    const exercised = { items: this.model.items, share: this.#exercise.share };
+    const found = misprediction(counted, exercised);
+    // A host that loads has not taken what it will take.
+    const direction = found === 'below' && this.host.state !== 'ready' ? null : found;
+    this.#mispredicted = direction;
+    if (direction === null || this.#warned.has(direction)) return;
+    this.#warned.add(direction);
+    this.#around.onEvent({
+      kind: 'mispredicted',
+      model: this.model.id,
+      direction,
+      predictedBytes,
+      inUseBytes: Math.round(bytesInUse(exercised)),
+      measuredBytes: counted.bytes,
+      wholeBytes: counted.wholeBytes,
+    });
   }
 
   async #leave(limitMs: number): Promise<void> {
     const { clock, onEvent } = this.#around;
     const meter = this.#meter;
     const from = clock.now();
-    const known = meter?.bytes ?? null;
+    const known = meter?.counted?.bytes ?? null;
     // Told to go at once: a host that dies meanwhile is one that left.
     const [seen] = await Promise.all([meter?.look(), this.host.stop(limitMs)]);
-    const freedBytes = seen ?? known;
+    const freedBytes = seen?.bytes ?? known;
     let pollMs = LINGER_POLL_MS;
     let warnAt = from + LINGER_WARN_MS;
     for (;;) {
-      const bytes = (await meter?.look()) ?? null;
+      const bytes = (await meter?.look())?.bytes ?? null;
       const now = clock.now();
       if (bytes === null) break;
       if (now >= warnAt) {

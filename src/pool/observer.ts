@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { LoadReport } from '../wire/report.ts';
-import type { Footprint } from './footprint.ts';
+import type { Counted, Footprint } from './footprint.ts';
 import { type PressureSource, pressureReason } from './pressure.ts';
 
 /** Looked at again after this long at the earliest, and after a hundred times what looking took. */
@@ -16,7 +16,7 @@ const RATE_WINDOW_MS = 5000;
 /** What one host has, kept up to date while it lives. */
 export class HostMeter {
   readonly #footprint: Footprint;
-  #bytes: number | null = null;
+  #counted: Counted | null = null;
   #dueAt = 0;
   #isLooking = false;
 
@@ -24,15 +24,14 @@ export class HostMeter {
     this.#footprint = footprint;
   }
 
-  get bytes(): number | null {
-    return this.#bytes;
+  get counted(): Counted | null {
+    return this.#counted;
   }
 
   /** Looks now; null = the process is gone. */
-  async look(): Promise<number | null> {
-    const bytes = await this.#footprint.bytes();
-    this.#bytes = bytes;
-    return bytes;
+  async look(): Promise<Counted | null> {
+    this.#counted = await this.#footprint.look();
+    return this.#counted;
   }
 
   /** Looks if it is time to. True when there is a new figure. */

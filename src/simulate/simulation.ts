@@ -41,6 +41,8 @@ export interface SimulationAsk {
   readonly seed: number;
   /** Told of each step that computes; for tests and traces. */
   readonly onStep?: (plan: StepPlan) => void;
+  /** Told of each token: of which record, and when. */
+  readonly onToken?: (record: number, at: number) => void;
 }
 
 /** What became of a request. Times are milliseconds of virtual time; null when it never came. */
@@ -218,6 +220,7 @@ class Simulation {
     for (const { request } of settled.produced) {
       const record = defined(this.#records[request], 'record of a token');
       record.generated += 1;
+      this.#ask.onToken?.(request, at);
       if (record.lastTokenAt === null) record.firstTokenAt = at;
       else if (record.isMeasured) this.#gapsMs.push(at - record.lastTokenAt);
       record.lastTokenAt = at;

@@ -16,6 +16,7 @@ export interface PoolSample {
     readonly neededBytes: number;
     readonly reservedBytes: number;
     readonly measuredBytes: number | null;
+    readonly mispredicted: 'above' | 'below' | null;
     readonly loads: number;
     readonly waiting: number;
   }[];
@@ -62,6 +63,7 @@ const TTFT_SECONDS = [0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 2, 3, 5, 1
 const ITL_SECONDS = [
   0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.06, 0.08, 0.1, 0.15, 0.2, 0.4, 0.8, 2, 5,
 ];
+const MISPREDICTED = { above: 1, below: -1, no: 0 } as const;
 const WAIT_SECONDS = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 
 export class Metrics {
@@ -157,7 +159,12 @@ export class Metrics {
   );
   readonly #bytesRatio = this.#gauge(
     'host_bytes_ratio',
-    'Measured over predicted bytes of a host; 1 = as predicted, less = not all used yet.',
+    'Measured over predicted bytes of a host; 1 = as predicted, less: shared or not used yet too.',
+    ['model'],
+  );
+  readonly #mispredicted = this.#gauge(
+    'host_bytes_mispredicted',
+    'Past 5 %: 1 = a host has more than predicted, -1 = less than what it has used must take.',
     ['model'],
   );
   readonly #poolBytes = this.#gauge('pool_bytes', 'Memory for models of this machine.', ['kind']);
@@ -265,6 +272,7 @@ export class Metrics {
     this.#poolPaused.set(pausedBy === null ? 0 : 1);
     this.#hostBytes.reset();
     this.#bytesRatio.reset();
+    this.#mispredicted.reset();
     for (const { id: model, ...bytes } of models) {
       this.#hostBytes.set({ model, kind: 'predicted' }, bytes.neededBytes);
       this.#hostBytes.set({ model, kind: 'reserved' }, bytes.reservedBytes);
@@ -272,6 +280,7 @@ export class Metrics {
       this.#grow(this.#loads, { model }, bytes.loads);
       if (bytes.measuredBytes === null) continue;
       this.#hostBytes.set({ model, kind: 'measured' }, bytes.measuredBytes);
+      this.#mispredicted.set({ model }, MISPREDICTED[bytes.mispredicted ?? 'no']);
       if (bytes.neededBytes > 0) {
         this.#bytesRatio.set({ model }, bytes.measuredBytes / bytes.neededBytes);
       }

@@ -19,6 +19,10 @@ export const poolModelSchema = z.strictObject({
     .number()
     .nullable()
     .meta({ description: 'What the system counts for its host.' }),
+  mispredicted: z.enum(['above', 'below']).nullable().meta({
+    description:
+      'The host has over 5 % more than was predicted, or less than what it has used must take.',
+  }),
   items: z.array(z.strictObject({ name: z.string(), bytes: z.number(), source: z.string() })),
   pid: z.int().nullable(),
   in_use: z.int().meta({ description: 'Requests that use it.' }),

@@ -13,6 +13,9 @@ export interface ByteItem {
   readonly source: string;
 }
 
+/** How the system's count of a host shows its prediction wrong by more than 5 %. */
+export type Misprediction = 'above' | 'below';
+
 export type ResidencyState = 'unloaded' | 'loading' | 'resident' | 'unloading';
 
 /** The engine's own account of a load that was only simulated. */
@@ -50,6 +53,8 @@ export interface PoolModel {
   readonly reservedBytes: number;
   /** What the system counted for the host last; null = no host, or not looked yet. */
   readonly measuredBytes: number | null;
+  /** What the count was last found to be, of what was predicted; null = not known to be wrong. */
+  readonly mispredicted: Misprediction | null;
   readonly pid: number | null;
   /** Requests that use it now, and those that wait until it is loaded. */
   readonly inUse: number;

@@ -177,7 +177,7 @@ it('and afterwards every model serves, and the books agree with the system', asy
   expect(await outcome('/v1/embeddings', { model: 'embedder', input: 'x' })).toBe('200');
   const { models } = await pool();
   const measured = async ({ pid }: PoolModelBody): Promise<number> =>
-    pid === null ? 0 : ((await linuxFootprint(pid, '/proc').bytes()) ?? 0);
+    pid === null ? 0 : ((await linuxFootprint(pid, '/proc').look())?.bytes ?? 0);
   for (const model of models.filter(({ state }) => state === 'resident')) {
     if (process.platform === 'linux') {
       expect(await measured(model), model.id).toBeLessThan(1.15 * model.needed_bytes);

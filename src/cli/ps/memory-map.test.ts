@@ -17,6 +17,7 @@ const model = (id: string, more: Partial<PoolModelBody> = {}): PoolModelBody => 
   needed_bytes: 4e9,
   reserved_bytes: 4e9,
   measured_bytes: 3.9e9,
+  mispredicted: null,
   items: [],
   pid: 1,
   in_use: 1,
@@ -84,6 +85,8 @@ describe('the lines', () => {
     expect(row?.at(-1)).toBe('priority 3');
     const [idle] = modelRows({ ...pool, models: [model('m', { idle_ms: 4000, ttl_ms: 60_000 })] });
     expect(idle?.at(-1)).toBe('idle 4.00 s of 1 min 0 s');
+    const [off] = modelRows({ ...pool, models: [model('m', { mispredicted: 'below' })] });
+    expect(off?.[5]).toBe('3.90 GB, below prediction');
   });
 });
 

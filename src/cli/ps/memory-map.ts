@@ -88,12 +88,19 @@ export function modelRows(pool: PoolBody): string[][] {
     model.reserved_bytes === 0
       ? `(${formatBytes(model.needed_bytes)})`
       : formatBytes(model.reserved_bytes),
-    model.measured_bytes === null ? '' : formatBytes(model.measured_bytes),
+    measuredText(model),
     String(model.in_use),
     String(model.waiting + (model.queued ?? 0)),
     model.tokens_per_second === 0 ? '' : model.tokens_per_second.toFixed(1),
     stayText(model),
   ]);
+}
+
+/** `3.90 GB`, and where the prediction is known to be wrong, in which direction. */
+function measuredText({ measured_bytes, mispredicted }: PoolModelBody): string {
+  if (measured_bytes === null) return '';
+  const off = mispredicted === null ? '' : `, ${mispredicted} prediction`;
+  return `${formatBytes(measured_bytes)}${off}`;
 }
 
 /** The reason only where there is something wrong. */

@@ -145,7 +145,7 @@ const KEEPER_LOG: Readonly<Record<KeeperEvent['kind'], readonly ['info' | 'warn'
   on_demand: ['warn', 'model is loaded on demand'],
   unloaded: ['info', 'model unloaded'],
   lingering: ['warn', 'an ended host still has memory'],
-  mispredicted: ['warn', 'a host has more memory than predicted'],
+  mispredicted: ['warn', 'a host has more or less memory than predicted'],
   paused: ['warn', 'loading is paused'],
   resumed: ['info', 'loading goes on'],
 };
