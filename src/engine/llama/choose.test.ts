@@ -94,6 +94,27 @@ describe('chooseToken', () => {
     }
   });
 
+  it('does so over rows of several blocks, equal, unequal and short ones', () => {
+    const prng = new Prng(11);
+    // The last block has 76 entries; the likeliest token is among them, a third of all in the first.
+    const row = Float32Array.from({ length: 1100 }, (_, i) => prng.normal() - (i < 512 ? 0 : 1));
+    row[1090] = 6;
+    row.fill(Number.NEGATIVE_INFINITY, 600, 1024);
+    const draws = 60_000;
+    for (const params of [NEUTRAL, { ...NEUTRAL, temperature: 0.5 }, { ...NEUTRAL, topP: 0.8 }]) {
+      const expected = distribution(row, params);
+      const found = frequencies(row, params, draws);
+      const probable = expected.filter((p) => p > 0).length;
+      // Pearson's statistic over its degrees of freedom: 1, give or take (2 / degrees)^(1/2).
+      const statistic = expected.reduce((sum, p, token) => {
+        if (p === 0) return sum + (found[token] === 0 ? 0 : Number.POSITIVE_INFINITY);
+        return sum + (draws * ((found[token] ?? 0) - p) ** 2) / p;
+      }, 0);
+      const spread = Math.sqrt(2 / (probable - 1));
+      expect(Math.abs(statistic / (probable - 1) - 1)).toBeLessThan(5 * spread);
+    }
+  });
+
   it('agrees with a full sort where many are kept by count or by mass', () => {
     const prng = new Prng(9);
     const row = Float32Array.from({ length: 3000 }, () => prng.normal());

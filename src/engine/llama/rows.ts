@@ -1,10 +1,11 @@
 /**
- * Passes over one row of logits: its maximum, sums of exponentials, its largest entries, and the
- * logit down to which a count or a share of probability reaches. Written for the machine, since
- * they run for every token of every request: no allocation per row, a table for exp, and blocks
- * whose maximum shows that nothing in them matters.
+ * Passes over one row of logits: its maximum, the sum of exponentials, its largest entries, the
+ * logit down to which a count or a share of probability reaches; and a draw, which needs none. For
+ * the machine, since they run for every token of every request: no allocation per row, a table for
+ * exp, and blocks whose maximum shows that nothing in them matters.
  */
 import { PlenumError } from '../../base/errors.ts';
+import type { Prng } from '../../base/prng.ts';
 
 /** Logits per block. */
 const BLOCK = 512;
@@ -27,13 +28,16 @@ function tableExp(t: number): number {
   return (EXP_TABLE[i] as number) * (1 - f + f * f * 0.5);
 }
 
+/** 53 random bits: 32 would leave out tokens rarer than 2e-10. */
+function fraction(prng: Prng): number {
+  return (prng.uint32() * 2 ** 21 + (prng.uint32() >>> 11)) / 2 ** 53;
+}
+
 export interface Slope {
   readonly temperature: number;
   /** Logits below it count as 0; -Infinity for all. */
   readonly floor: number;
 }
-
-const WHOLE: Slope = { temperature: 1, floor: Number.NEGATIVE_INFINITY };
 
 /** Scratch for rows of one length. `begin` a row, then ask about that same row. */
 export class RowScan {
@@ -41,7 +45,8 @@ export class RowScan {
   max = 0;
   readonly #size: number;
   readonly #blockMax: Float32Array;
-  readonly #blockSum: Float64Array;
+  /** Running sums, up to and with each block, of what its exponentials cannot exceed. */
+  readonly #bounds: Float64Array;
   readonly #counts = new Uint32Array(BINS);
   readonly #masses = new Float64Array(BINS);
   readonly #edge: Float32Array;
@@ -49,7 +54,7 @@ export class RowScan {
   constructor(size: number) {
     this.#size = size;
     this.#blockMax = new Float32Array(Math.ceil(size / BLOCK));
-    this.#blockSum = new Float64Array(this.#blockMax.length);
+    this.#bounds = new Float64Array(this.#blockMax.length);
     this.#edge = new Float32Array(size);
   }
 
@@ -73,49 +78,59 @@ export class RowScan {
     return from + row.subarray(from, from + BLOCK).indexOf(this.max);
   }
 
-  /** The sum of exp((logit - max) / temperature) over the logits that count. */
-  sumExp(row: Float32Array, slope: Slope = WHOLE): number {
-    const { scale, floor } = this.#prepare(slope);
+  /** The sum of exp(logit - max) over the row. */
+  sumExp(row: Float32Array): number {
     const max = this.max;
+    const floor = max - RANGE;
     let sum = 0;
-    for (let block = 0; block < this.#blockSum.length; block++) {
+    for (let block = 0; block < this.#blockMax.length; block++) {
+      if ((this.#blockMax[block] as number) < floor) continue;
+      const end = this.#endOf(block);
       let part = 0;
-      if ((this.#blockMax[block] as number) >= floor) {
-        const end = this.#endOf(block);
-        for (let i = block * BLOCK; i < end; i++) {
-          const logit = row[i] as number;
-          if (logit >= floor) part += tableExp((max - logit) * scale);
-        }
+      for (let i = block * BLOCK; i < end; i++) {
+        const logit = row[i] as number;
+        if (logit >= floor) part += tableExp((max - logit) * STEPS);
       }
-      this.#blockSum[block] = part;
       sum += part;
     }
     return sum;
   }
 
-  /** The token at `target` of the sum that `sumExp` has just given, 0 <= target < sum. */
-  tokenAt(row: Float32Array, target: number, slope: Slope): number {
-    const { scale, floor } = this.#prepare(slope);
-    let left = target;
-    let last = this.argmax(row);
-    for (let block = 0; block < this.#blockSum.length; block++) {
-      const sum = this.#blockSum[block] as number;
-      if (left >= sum) {
-        left -= sum;
-        continue;
-      }
-      const end = this.#endOf(block);
-      for (let i = block * BLOCK; i < end; i++) {
-        const logit = row[i] as number;
-        if (!(logit >= floor)) continue;
-        last = i;
-        left -= tableExp((this.max - logit) * scale);
-        if (left < 0) return i;
-      }
-      // Rounding may leave a last crumb of the block: it belongs to its last token.
-      return last;
+  /**
+   * A token with a probability proportional to exp(logit / temperature) among those that are at
+   * least `floor`, by rejection: a block by its bound, which is its length times the exponential of
+   * its maximum; one of its tokens, each as likely; kept with the ratio of their exponentials. No
+   * pass over the row, and since a block holds its maximum, BLOCK tries or fewer on average.
+   */
+  draw(row: Float32Array, { temperature, floor }: Slope, prng: Prng): number {
+    let total = 0;
+    for (let block = 0; block < this.#bounds.length; block++) {
+      const most = this.#blockMax[block] as number;
+      const length = this.#endOf(block) - block * BLOCK;
+      if (most >= floor) total += length * Math.exp((most - this.max) / temperature);
+      this.#bounds[block] = total;
     }
-    return last;
+    for (;;) {
+      const block = this.#blockAt(fraction(prng) * total);
+      const start = block * BLOCK;
+      const token = start + Math.floor(prng.float() * (this.#endOf(block) - start));
+      const logit = row[token] as number;
+      const most = this.#blockMax[block] as number;
+      const isKept = fraction(prng) < Math.exp((logit - most) / temperature);
+      if (isKept && logit >= floor) return token;
+    }
+  }
+
+  /** The block whose part of the sum of bounds `target` lies in. */
+  #blockAt(target: number): number {
+    let low = 0;
+    let high = this.#bounds.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (target < (this.#bounds[middle] as number)) high = middle;
+      else low = middle + 1;
+    }
+    return low;
   }
 
   /** The `count` largest logits in order. For small counts: each new one moves the others. */
@@ -173,13 +188,6 @@ export class RowScan {
 
   #endOf(block: number): number {
     return Math.min(this.#size, (block + 1) * BLOCK);
-  }
-
-  #prepare({ temperature, floor }: Slope): { scale: number; floor: number } {
-    return {
-      scale: STEPS / temperature,
-      floor: Math.max(floor, this.max - RANGE * temperature),
-    };
   }
 
   /** How many logits lie in each bin of distance from the maximum, and their exponentials' sum. */
