@@ -96,7 +96,7 @@ describe('chooseToken', () => {
 
   it('does so over rows of several blocks, equal, unequal and short ones', () => {
     const prng = new Prng(11);
-    // The last block has 76 entries; the likeliest token is among them, a third of all in the first.
+    // The last block has 76 entries, and the likeliest of them; the middle one is half empty.
     const row = Float32Array.from({ length: 1100 }, (_, i) => prng.normal() - (i < 512 ? 0 : 1));
     row[1090] = 6;
     row.fill(Number.NEGATIVE_INFINITY, 600, 1024);

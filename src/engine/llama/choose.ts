@@ -7,8 +7,7 @@
  *
  *                                  chain        here
  *   greedy                         0.08         0.06
- *   a draw from everything         0.45         0.1      the default of OpenAI's clients: 1.1 to 1.5
- *                                                        times the greedy one's
+ *   a draw from everything         0.45         0.1      the default of OpenAI's clients
  *   top-p 0.9                      2.9 … 4.0    0.5 … 0.8
  *   top-k 40, top-p, min-p         0.09         0.15 … 0.19
  *   each penalty                   0.3          0.01     (sampler.ts)

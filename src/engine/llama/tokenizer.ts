@@ -1,8 +1,8 @@
 /**
- * Text to tokens. A text of ordinary length is tokenised at once, in a turn of the event loop of its
- * own: a step computes meanwhile on another thread, and between two texts its result can be taken.
- * A long text would keep the next step waiting, so it goes to a thread that is started for the first
- * of them (tokenizer-thread.ts). Neither uses the thread on which steps compute.
+ * Text to tokens. A text of ordinary length is tokenised at once, in a turn of the event loop of
+ * its own: a step computes meanwhile on another thread, and between two texts its result can be
+ * taken. A long text would keep the next step waiting, so it goes to a thread that is started for
+ * the first of them (tokenizer-thread.ts). Neither uses the thread on which steps compute.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
