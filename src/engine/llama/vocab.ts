@@ -1,6 +1,6 @@
 /**
- * The model's vocabulary: text to tokens, tokens to bytes from a compact cache, and which tokens end
- * a generation.
+ * The model's vocabulary: text to tokens, tokens to bytes from a compact cache, and which tokens
+ * end a generation.
  */
 import { assert } from '../../base/assert.ts';
 import type { TokenizeOptions } from '../port.ts';
