@@ -191,7 +191,7 @@ it('an operator unloads what is idle and nothing else; it comes back when asked 
   const { pid } = keeper.modelView('a');
   await keeper.unload('a');
   expect(keeper.modelView('a')).toMatchObject({ state: 'unloaded', reservedBytes: 0, pid: null });
-  expect(pid === null ? 0 : await footprintOf(pid).bytes()).toBeNull();
+  expect(pid === null ? 0 : await footprintOf(pid).look()).toBeNull();
   await keeper.load('a', null);
   expect(keeper.modelView('a')).toMatchObject({ state: 'resident', loads: 2 });
 });
@@ -199,11 +199,11 @@ it('an operator unloads what is idle and nothing else; it comes back when asked 
 it('counts the bytes of a host that has gone until the system has them back', async () => {
   let lingering = 3;
   const slow: FootprintOf = (pid) => ({
-    bytes: async () => {
-      const bytes = await footprintOf(pid).bytes();
-      if (bytes !== null) return bytes;
+    look: async () => {
+      const counted = await footprintOf(pid).look();
+      if (counted !== null) return counted;
       lingering -= 1;
-      return lingering < 0 ? null : 5e9;
+      return lingering < 0 ? null : { bytes: 5e9, wholeBytes: 5e9 };
     },
   });
   const models = [

@@ -64,6 +64,7 @@ export class KeptHost {
   /** The host is up: the next one after a crash is another process. */
   arrived(): void {
     this.#follow();
+    this.#meter?.outdate();
   }
 
   died(): void {

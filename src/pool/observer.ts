@@ -28,6 +28,11 @@ export class HostMeter {
     return this.#counted;
   }
 
+  /** The figure is out of date: the next `refresh` looks. */
+  outdate(): void {
+    this.#dueAt = 0;
+  }
+
   /** Looks now; null = the process is gone. */
   async look(): Promise<Counted | null> {
     this.#counted = await this.#footprint.look();
