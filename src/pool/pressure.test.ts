@@ -1,7 +1,7 @@
 /** When memory counts as short: readings of files as Linux writes them, levels of macOS. */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { PressureGauge } from './observer.ts';
 import { groupOf, linuxPressure, parsePsi, pressureReason } from './pressure.ts';
@@ -31,6 +31,7 @@ it('is the worse of the machine and the control group', async () => {
   expect(await read()).toEqual({ kind: 'psi', some: 1.5, full: 0.5, of: 'the machine' });
   await write('proc/self/cgroup', '4:memory:/old\n0::/user/app\n');
   await write('sys/fs/cgroup/user/app/memory.pressure', psi(30, 12));
+  await write('sys/fs/cgroup/user/app/cgroup.events', 'populated 1\n');
   expect(await read()).toMatchObject({ some: 30, of: 'the control group' });
   await write('proc/pressure/memory', psi(50, 12));
   expect(await read()).toMatchObject({ some: 50, of: 'the machine' });
@@ -38,10 +39,34 @@ it('is the worse of the machine and the control group', async () => {
   expect(await read()).toMatchObject({ some: 30, of: 'the control group' });
 });
 
+it('is of the control group of a container, which sees itself on top', async () => {
+  const inside = await mkdtemp(join(root, 'inside-'));
+  const put = (path: string, text: string): Promise<void> =>
+    write(`${relative(root, inside)}/${path}`, text);
+  const read = linuxPressure(`${inside}/`);
+  await put('proc/pressure/memory', psi(1, 0));
+  await put('proc/self/cgroup', '0::/\n');
+  await put('sys/fs/cgroup/memory.pressure', psi(20, 5));
+  // Without the file that only the group of all processes lacks, it is the machine's own.
+  expect(await read()).toMatchObject({ some: 1, of: 'the machine' });
+  await put('sys/fs/cgroup/cgroup.events', 'populated 1\n');
+  expect(await read()).toMatchObject({ some: 20, of: 'the control group' });
+});
+
+it('is found beside hierarchies of the first version', async () => {
+  const mixed = await mkdtemp(join(root, 'mixed-'));
+  const put = (path: string, text: string): Promise<void> =>
+    write(`${relative(root, mixed)}/${path}`, text);
+  await put('proc/self/cgroup', '4:memory:/box\n0::/box\n');
+  await put('sys/fs/cgroup/unified/box/cgroup.events', 'populated 1\n');
+  await put('sys/fs/cgroup/unified/box/memory.pressure', psi(15, 5));
+  expect(await linuxPressure(`${mixed}/`)()).toMatchObject({ some: 15, of: 'the control group' });
+});
+
 it('reads lines as they are and no other ones', () => {
   expect(parsePsi('full avg10=1.00', 'x')).toBeNull();
   expect(parsePsi('some avg10=0.07 avg60=0', 'x')).toMatchObject({ some: 0.07, full: 0 });
-  expect(groupOf('0::/\n')).toBeNull();
+  expect(groupOf('0::/\n')).toBe('');
   expect(groupOf('0::/../../etc\n')).toBeNull();
   expect(groupOf('1:cpu:/x\n')).toBeNull();
 });

@@ -53,12 +53,15 @@ export function linuxPressure(root: string): PressureSource {
     unlessMissing(readFile(`${root}${path}`, 'utf8'));
   return async () => {
     const group = groupOf((await read('proc/self/cgroup')) ?? '');
-    const files = [
-      ['the machine', 'proc/pressure/memory'],
-      ...(group === null ? [] : [['the control group', `sys/fs/cgroup${group}/memory.pressure`]]),
-    ] as const;
+    const folders = group === null ? [] : HIERARCHIES.map((mount) => mount + group);
+    const sources = [{ of: 'the machine', path: 'proc/pressure/memory' }];
+    for (const folder of folders) {
+      // Only the group of all processes has no such file, and its pressure is the machine's.
+      if ((await read(`${folder}/cgroup.events`)) === null) continue;
+      sources.push({ of: 'the control group', path: `${folder}/memory.pressure` });
+    }
     let worst: PressureReading | null = null;
-    for (const [of = '', path = ''] of files) {
+    for (const { of, path } of sources) {
       const text = await unsupported(read(path));
       const reading = text === null ? null : parsePsi(text, of);
       if (reading === null || (worst !== null && worst.some >= reading.some)) continue;
@@ -78,10 +81,17 @@ async function unsupported(reading: Promise<string | null>): Promise<string | nu
   }
 }
 
-/** The group of the unified hierarchy, without the root, whose pressure is the machine's. */
+/** Where the unified hierarchy is: alone, or beside those of the first version. */
+const HIERARCHIES = ['sys/fs/cgroup', 'sys/fs/cgroup/unified'] as const;
+
+/**
+ * The group in the unified hierarchy, `` for the topmost that this process sees: that of a
+ * container, where it has a namespace of its own. null = there is none.
+ */
 export function groupOf(cgroups: string): string | null {
-  const path = /^0::(\/.+)$/m.exec(cgroups)?.[1];
-  return path === undefined || path.includes('..') ? null : path;
+  const path = /^0::(\/.*)$/m.exec(cgroups)?.[1];
+  if (path === undefined || path.includes('..')) return null;
+  return path === '/' ? '' : path;
 }
 
 /** `some avg10=0.12 avg60=…` and the line `full`; null when it is something else. */
