@@ -201,10 +201,10 @@ class World {
   /** Why the bytes of `o` are not to be had for `m`. */
   #reason(o: Known, m: Known): Blocker['because'] | null {
     if (o === m) return null;
-    if (o.awaited || o.host?.phase === 'loading') return 'loading';
-    if (o.host?.phase !== 'resident') return null;
-    if (o.host.requests > 0) return 'serving';
+    if (!o.awaited && o.host?.phase !== 'loading' && o.host?.phase !== 'resident') return null;
     if (o.pin) return 'pinned';
+    if (o.awaited || o.host?.phase === 'loading') return 'loading';
+    if ((o.host?.requests ?? 0) > 0) return 'serving';
     return o.priority > m.priority ? 'priority' : null;
   }
 

@@ -251,9 +251,15 @@ describe('an operator', () => {
       actions: [],
     });
     expect(r.evict('a')).toEqual(refusal('loading'));
+    r.pin('a', true);
+    expect(r.evict('a')).toEqual(refusal('pinned'));
+    r.pin('a', false);
     r.loaded('a', 1);
     const use = r.acquire('a', 1);
     expect(r.evict('a')).toEqual(refusal('serving'));
+    r.pin('a', true);
+    expect(r.evict('a')).toEqual(refusal('pinned'));
+    r.pin('a', false);
     r.release(use, 2);
     r.pin('a', true);
     expect(r.evict('a')).toEqual(refusal('pinned'));

@@ -217,8 +217,8 @@ export class Residency {
   }
 
   /**
-   * An operator wants it out, or not to come any more. Refused, with the reason, while it loads,
-   * serves or is pinned.
+   * An operator wants it out, or not to come any more. Refused, with the reason, while it is
+   * pinned, loads or serves.
    */
   evict(model: string): { refused: Blocker | null; actions: Action[] } {
     const m = this.#member(model);
@@ -315,17 +315,17 @@ export class Residency {
     return promised;
   }
 
-  /** Why a model stays, whoever asks; null when it is idle. */
+  /** Why a model stays, whoever asks; null when it is idle. What time does not end goes first. */
   #holds(m: Member): Blocker['because'] | null {
+    if (m.pin) return 'pinned';
     if (m.state === 'loading') return 'loading';
-    if (m.inUse > 0) return 'serving';
-    return m.pin ? 'pinned' : null;
+    return m.inUse > 0 ? 'serving' : null;
   }
 
   /** Why the bytes of `other` are not to be had for `m`; null when they are. */
   #blocker(other: Member, m: Member): Blocker['because'] | null {
     if (other === m) return null;
-    if (other.wanted) return 'loading';
+    if (other.wanted) return other.pin ? 'pinned' : 'loading';
     if (other.state === 'unloaded' || other.state === 'unloading') return null;
     return this.#holds(other) ?? (other.priority > m.priority ? 'priority' : null);
   }
