@@ -32,7 +32,21 @@ export async function sendError(reply: FastifyReply, error: PlenumError): Promis
 interface FailedRequest {
   readonly id: string;
   /** `complete`: the whole body has arrived. */
-  readonly raw: { readonly complete: boolean };
+  readonly raw: {
+    readonly complete: boolean;
+    readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  };
+}
+
+/** With the sum, where the client said how long its body is. */
+function bodyTooLarge(bodyBytesMax: number, contentLength: unknown): PlenumError {
+  const bytes = Number(contentLength);
+  const limit = `the limit of ${bodyBytesMax} (server.limits.body_bytes_max)`;
+  const message =
+    bytes > bodyBytesMax
+      ? `The body has ${bytes} bytes, ${bytes - bodyBytesMax} more than ${limit}.`
+      : `The body has more bytes than ${limit}.`;
+  return new PlenumError('body_too_large', message, { details: { bodyBytesMax } });
 }
 
 /** Fastify's own errors that a client can cause. */
@@ -44,11 +58,7 @@ function fromFastify(
   const { bodyBytesMax } = door.config.limits;
   switch (error.code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
-      return new PlenumError(
-        'body_too_large',
-        `The body is longer than the limit of ${bodyBytesMax} bytes.`,
-        { details: { bodyBytesMax } },
-      );
+      return bodyTooLarge(bodyBytesMax, request.raw.headers['content-length']);
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
       return new PlenumError(
         'unsupported_media_type',

@@ -79,7 +79,7 @@ describe('floors that cannot be', () => {
     const floors = { chat: 10 * GB, embed: 0, rerank: 4 * GB, guard: 3 * GB };
     expect(floorsProblem(16 * GB, floors)).toBe(
       'the floors need 17.0 GB (chat 10.0 GB + rerank 4.00 GB + guard 3.00 GB), ' +
-        'the pool has 16.0 GB',
+        '1.00 GB more than the pool of 16.0 GB',
     );
     expect(floorsProblem(17 * GB, floors)).toBeNull();
     expect(() => new ByteLedger(16 * GB, floors)).toThrow('floors beyond the pool');

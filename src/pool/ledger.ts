@@ -129,7 +129,7 @@ export function floorsProblem(availableBytes: number, floors: Floors): string | 
   );
   return (
     `the floors need ${formatBytes(sum)} (${parts.join(' + ')}), ` +
-    `the pool has ${formatBytes(availableBytes)}`
+    `${formatBytes(sum - availableBytes)} more than the pool of ${formatBytes(availableBytes)}`
   );
 }
 

@@ -8,7 +8,7 @@ import { formatBytes } from '../../base/units.ts';
 import type { PoolConfig } from '../../config/config.ts';
 import { plenumHome } from '../../model/store-home.ts';
 import type { NodeMemory, ServedModel } from '../../node/node.ts';
-import { type Available, availableMemory } from '../../planner/available.ts';
+import { type Available, availableMemory, type MemoryFacts } from '../../planner/available.ts';
 import { byteItems, hostNeed, SIMULATED_ENGINE_ITEMS } from '../../planner/host-need.ts';
 import { footprintOf } from '../../pool/footprint.ts';
 import { floorsProblem } from '../../pool/ledger.ts';
@@ -16,6 +16,9 @@ import { systemPressure } from '../../pool/pressure.ts';
 import { weighHost } from '../../pool/weigh.ts';
 import { memoryHere } from '../planning/here.ts';
 import type { FoundModel } from './resolve.ts';
+
+/** Enough for the front process in a small control group. */
+const RESERVE_EXAMPLE = '200MB';
 
 export interface WeighingOptions {
   /** Of the models; null = the user's data directory. */
@@ -62,7 +65,7 @@ async function weighModel(
 
 /** Throws `config_invalid` for floors that cannot be, `usage` when nothing is left for models. */
 export async function memoryOf(pool: PoolConfig): Promise<NodeMemory> {
-  const machine = availableMemory(await memoryHere(), pool.reserveBytes ?? undefined);
+  const machine = withReserve(await memoryHere(), pool.reserveBytes);
   const { availableBytes, source } = limited(machine, pool.memoryBytes);
   const { floors } = pool;
   const problem = floorsProblem(availableBytes, floors);
@@ -78,6 +81,17 @@ export async function memoryOf(pool: PoolConfig): Promise<NodeMemory> {
     footprintOf,
     pressure: systemPressure,
   };
+}
+
+/** Throws `usage` with the sum, and with what would help, when nothing is left for models. */
+function withReserve(facts: MemoryFacts, reserveBytes: number | null): Available {
+  try {
+    return availableMemory(facts, reserveBytes ?? undefined);
+  } catch (error) {
+    if (!(error instanceof PlenumError)) throw error;
+    const how = `a smaller pool.reserve (such as ${RESERVE_EXAMPLE}), or more memory, would help`;
+    throw new PlenumError(error.code, `${error.message}; ${how}`, { cause: error });
+  }
 }
 
 /** The smaller of the two, and the words say which it is. */
