@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
-import { runStream, type StreamRun, ttftMs } from './lib/load.ts';
+import { gapsMs, runStream, type StreamRun, ttftMs } from './lib/load.ts';
 import {
   benchOptions,
   machine,
@@ -17,11 +17,11 @@ import {
 } from './lib/options.ts';
 import { promptTokens } from './lib/prompts.ts';
 import { freePort, launch, plenumEnvironment } from './lib/servers.ts';
-import { formatValues } from './lib/stats.ts';
+import { formatValues, percentile } from './lib/stats.ts';
 
 const options = benchOptions({
   name: 'guard',
-  what: 'time to first token and whole time with a guard in the path',
+  what: 'time to first token, gaps and whole time with a guard in the path',
   more: {
     guard: ['synthetic:smollm2-135m', 'the model that judges'],
     prompt: ['256', 'prompt tokens'],
@@ -36,7 +36,7 @@ const sizes = {
 };
 const CONTEXT_TOKENS = 4096;
 const START_MS_MAX = 180_000;
-const VARIANTS = ['plain', 'input', 'both'] as const;
+const VARIANTS = ['plain', 'input', 'output', 'both'] as const;
 type Variant = (typeof VARIANTS)[number];
 
 const modelsSchema = z.object({
@@ -51,6 +51,7 @@ async function start() {
   const models = [
     { id: 'plain', model: options.model, ...common },
     { id: 'input', model: options.model, ...common, guard: { ...guard, output: false } },
+    { id: 'output', model: options.model, ...common, guard: { ...guard, input: false } },
     { id: 'both', model: options.model, ...common, guard },
     { id: 'judge', model: options.more.guard, ...common, class: 'guard' },
   ];
@@ -100,13 +101,14 @@ try {
   await server.stop();
 }
 
+const gapMs = (run: StreamRun, part: number): number => percentile(gapsMs(run), part);
 const wholeMs = (run: StreamRun): number => run.endedAt - run.startedAt;
-const rows = (name: string, pick: (run: StreamRun) => number): string[][] =>
+const rows = (name: string, pick: (run: StreamRun) => number, digits = 0): string[][] =>
   VARIANTS.map((variant) => [
     `${name}, ${variant}`,
     formatValues(
       rounds.map((one) => pick(one[variant])),
-      0,
+      digits,
     ),
     formatValues(
       rounds.map((one) => pick(one[variant]) / pick(one.plain)),
@@ -116,7 +118,7 @@ const rows = (name: string, pick: (run: StreamRun) => number): string[][] =>
 printResult(
   options,
   {
-    title: 'A guard in the path: none, on the input, on input and output',
+    title: 'A guard in the path: none, on the input, on the output, on both',
     facts: [
       `${basename(options.model)} judged by ${basename(options.more.guard ?? '')}`,
       `${sizes.prompt} prompt tokens, ${sizes.output} generated, window ${sizes.window}`,
@@ -125,7 +127,12 @@ printResult(
     ],
     table: markdownTable(
       ['', 'ms', 'of plain'],
-      [...rows('time to first token', ttftMs), ...rows('whole time', wholeMs)],
+      [
+        ...rows('time to first token', ttftMs),
+        ...rows('gap of texts, median', (run) => gapMs(run, 0.5), 1),
+        ...rows('gap of texts, longest', (run) => gapMs(run, 1)),
+        ...rows('whole time', wholeMs),
+      ],
     ),
   },
   rounds,
