@@ -36,11 +36,14 @@ export interface Compared {
 export const COMPARED: readonly Compared[] = [
   { metric: 'ttft', statistic: 'p50' },
   { metric: 'ttft', statistic: 'p95' },
+  { metric: 'ttft', statistic: 'mean' },
   { metric: 'itl', statistic: 'p50' },
   { metric: 'itl', statistic: 'p95' },
+  { metric: 'itl', statistic: 'mean' },
   { metric: 'gap', statistic: 'p95' },
   { metric: 'e2e', statistic: 'p50' },
   { metric: 'e2e', statistic: 'p95' },
+  { metric: 'e2e', statistic: 'mean' },
   { metric: 'outputRate', statistic: 'value' },
   { metric: 'inputRate', statistic: 'value' },
   { metric: 'requestRate', statistic: 'value' },
@@ -87,7 +90,7 @@ function comparePaired(ask: ComparisonOf, runs: readonly Run[]): Comparison[] {
   }).filter(({ differences }) => differences.some((difference) => difference !== null));
   const measured = rows.map(({ differences }) => known(differences));
   const isOpen = gate({
-    togetherP: togetherPairedP(speedTogether(typicalOf(rows))),
+    togetherP: togetherPairedP(speedTogether(meansOf(rows))),
     rows: rows.map(({ metric }, index) => ({ metric, p: pairedT(measured[index] ?? []) })),
   });
   return rows.map((row, index) => {
@@ -98,12 +101,12 @@ function comparePaired(ask: ComparisonOf, runs: readonly Run[]): Comparison[] {
   });
 }
 
-/** The medians' differences of logarithms, of what the first door looks at. */
-function typicalOf(
+/** The means' differences of logarithms, of what the first door looks at. */
+function meansOf(
   rows: readonly (Compared & { isRatio: boolean; differences: (number | null)[] })[],
 ): (number | null)[][] {
   return rows
-    .filter(({ metric, statistic }) => SPEED_TOGETHER.includes(metric) && statistic === 'p50')
+    .filter(({ metric, statistic }) => SPEED_TOGETHER.includes(metric) && statistic === 'mean')
     .filter(({ isRatio }) => isRatio)
     .map(({ differences }) => differences);
 }
@@ -157,13 +160,13 @@ export function compareSeparate({ ask, baseline, target, allowance }: SeparateAs
     const repetitions = Math.min(known(a).length, known(b).length);
     return repetitions === 0 ? [] : [{ metric, statistic, isRatio, a, b, interval, repetitions }];
   });
-  const typical = rows.filter(
+  const means = rows.filter(
     ({ metric, statistic, isRatio }) =>
-      isRatio && statistic === 'p50' && SPEED_TOGETHER.includes(metric),
+      isRatio && statistic === 'mean' && SPEED_TOGETHER.includes(metric),
   );
   const together = separateInterval(
-    speedTogether(typical.map(({ a }) => a)),
-    speedTogether(typical.map(({ b }) => b)),
+    speedTogether(means.map(({ a }) => a)),
+    speedTogether(means.map(({ b }) => b)),
     Math.log1p(allowance),
   );
   const isOpen = gate({

@@ -53,7 +53,7 @@ export async function toSpec(
     clientLimits: CLIENT_LIMITS,
     readyPath: flags.readyPath ?? null,
     keepSpawned: flags.keepSpawned === true,
-    machine: benchMachine(),
+    machine: await benchMachine(),
     versions: { plenum: context.version, node: process.version },
     command: ['plenum', 'bench', ...argv],
   };
