@@ -169,6 +169,21 @@ describe('a target that misbehaves', () => {
     expect(report.runs[0]?.notes.join()).toContain('100 errors one after the other');
   });
 
+  it('at every request is what a run is said to lack, before how busy the client was', async () => {
+    const target = await served((response, request) => {
+      if (request.body.includes('"max_tokens":128')) reply(response, 404, {});
+      else goodTarget(response, request);
+    });
+    const clientLimits = { ...NO_LIMITS, cpuShareMax: 0 };
+    const report = await run(specOf([at('a', target)], { clientLimits, repetitions: 1 }));
+    const [first] = report.runs;
+    expect(first?.valid).toBe(false);
+    expect(first?.notes).toEqual([
+      'no request succeeded',
+      expect.stringMatching(/^the client was the bottleneck: the client took/),
+    ]);
+  });
+
   it('that nobody can reach, or that wants a key, is said so at once', async () => {
     const gone = await fixtureTarget(goodTarget);
     await gone.close();

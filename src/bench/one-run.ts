@@ -147,11 +147,14 @@ function notesOf(
   { records, cutShort }: Driven,
   reasons: readonly string[],
 ): string[] {
-  const notes = reasons.map((reason) => `the client was the bottleneck: ${reason}`);
+  const good = records.filter(({ outcome }) => outcome === 'ok').length;
+  // First, because where nothing succeeded the rest may only be what follows from it: a client
+  // whose requests are refused at once does nothing but send.
+  const notes =
+    good === 0 && records.length > 0 && cutShort === null ? ['no request succeeded'] : [];
   if (cutShort !== null) notes.push(signal.aborted ? 'interrupted' : `cut short: ${cutShort}`);
   if (session.hasDied) notes.push('the server ended during the run');
-  const good = records.filter(({ outcome }) => outcome === 'ok').length;
-  if (records.length > 0 && good === 0 && cutShort === null) notes.push('no request succeeded');
+  notes.push(...reasons.map((reason) => `the client was the bottleneck: ${reason}`));
   return notes;
 }
 
