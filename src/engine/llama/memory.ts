@@ -65,12 +65,11 @@ export function callAsync<A extends unknown[], R>(
   fn: { async: (...args: [...A, (error: unknown, result: R) => void]) => void },
   ...args: A
 ): Promise<R> {
-  return new Promise((resolve, reject) => {
+  const call = new Promise<R>((resolve, reject) => {
     fn.async(...args, (error, result) => {
-      running -= 1;
       if (error) reject(error instanceof Error ? error : new Error(String(error)));
       else resolve(result);
     });
-    running += 1;
   });
+  return countCall(call);
 }

@@ -1,8 +1,9 @@
 /**
  * Text to tokens. A text of ordinary length is tokenised at once, in a turn of the event loop of
  * its own: a step computes meanwhile on another thread, and between two texts its result can be
- * taken. A long text would keep the next step waiting, so it goes to a thread that is started for
- * the first of them (tokenizer-thread.ts). Neither uses the thread on which steps compute.
+ * taken. A long text would keep the next step waiting, so it goes to a thread (tokenizer-thread.ts)
+ * that lives while there are any: it takes 26 MB, which no prediction of a host's bytes counts.
+ * Neither uses the thread on which steps compute.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
@@ -45,7 +46,7 @@ export class Tokenizer {
   /** Rejects with `engine_failed` when the library cannot count the tokens. */
   tokenize(text: string, options: TokenizeOptions): Promise<Int32Array> {
     if (text.length > SHORT_TEXT_MAX) {
-      if (this.#thread?.isGone !== false) this.#thread = new TokenizerThread(this.#vocab);
+      if (this.#thread?.hasEnded !== false) this.#thread = new TokenizerThread(this.#vocab);
       return countCall(this.#thread.tokenize(text, options));
     }
     const tokens = this.#turn
@@ -53,11 +54,6 @@ export class Tokenizer {
       .then(() => tokenizeNow(this.#binding, this.#vocab, { text, options }));
     this.#turn = tokens.catch(() => undefined);
     return tokens;
-  }
-
-  /** No call may be under way. */
-  free(): void {
-    this.#thread?.end();
   }
 }
 
@@ -71,14 +67,18 @@ class TokenizerThread {
   readonly #worker = new Worker(THREAD, { name: 'tokenizer' });
   readonly #waiting = new Map<number, Waiting>();
   #calls = 0;
-  isGone = false;
+  #hasEnded = false;
 
   constructor(vocab: Pointer) {
     this.#vocab = vocab;
-    this.#worker.unref();
     this.#worker.on('message', (reply: ThreadReply) => this.#receive(reply));
     this.#worker.on('error', (thrown) => this.#bury(String(thrown)));
     this.#worker.on('exit', () => this.#bury('it ended'));
+  }
+
+  /** It takes no more texts. */
+  get hasEnded(): boolean {
+    return this.#hasEnded;
   }
 
   tokenize(text: string, options: TokenizeOptions): Promise<Int32Array> {
@@ -90,19 +90,18 @@ class TokenizerThread {
     });
   }
 
-  end(): void {
-    void this.#worker.terminate();
-  }
-
   #receive(reply: ThreadReply): void {
     const waiting = this.#waiting.get(reply.call);
     this.#waiting.delete(reply.call);
     if ('tokens' in reply) waiting?.resolve(reply.tokens);
     else waiting?.reject(new PlenumError('engine_failed', reply.error));
+    if (this.#waiting.size > 0) return;
+    this.#hasEnded = true;
+    void this.#worker.terminate();
   }
 
   #bury(why: string): void {
-    this.isGone = true;
+    this.#hasEnded = true;
     const error = new PlenumError('engine_failed', `the tokenizer's thread failed: ${why}`);
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();

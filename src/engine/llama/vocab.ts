@@ -81,7 +81,6 @@ export class Vocab {
   }
 
   free(): void {
-    this.#tokenizer.free();
     this.#pieces.free();
   }
 }
