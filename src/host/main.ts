@@ -22,9 +22,18 @@ const EXIT_FAILED = 70;
 let opened: OpenedHost | null = null;
 let heartbeat: NodeJS.Timeout | undefined;
 const gate = new TurnGate(send);
+/** What is being tokenised, detokenised or encoded. */
+const calls = new Set<Promise<void>>();
+
+/** Resolves when the message sent last has left the process. */
+let flushed: Promise<void> = Promise.resolve();
 
 function send(message: FromHost): void {
-  if (process.connected) process.send?.(message);
+  if (!process.connected) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  flushed = promise;
+  // An error means that the parent is gone, and with it whoever waited for the message.
+  process.send?.(message, () => resolve());
 }
 
 /** Says why, gives the message time to leave, and is gone: native state is not trusted any more. */
@@ -112,6 +121,7 @@ async function close(): Promise<void> {
   clearInterval(heartbeat);
   opened?.host.close();
   await opened?.engine.shutdown();
+  await flushed;
   process.disconnect?.();
   process.exit(0);
 }
@@ -138,6 +148,7 @@ async function handle(message: ToHost): Promise<void> {
       return gate.order(message);
     case 'drain':
       await opened?.host.drain();
+      await Promise.allSettled(calls);
       return close();
     case 'close':
       return close();
@@ -150,14 +161,15 @@ const isCall = (
   message.type === 'tokenize' || message.type === 'detokenize' || message.type === 'encode';
 
 process.on('message', (message: ToHost) => {
-  handle(message).catch((thrown: unknown) => {
-    const error = toErrorRecord(thrown);
-    if (isCall(message)) {
-      send({ type: 'call_failed', call: message.call, error });
-    } else {
-      fatal(error);
-    }
+  if (!isCall(message)) {
+    handle(message).catch((thrown: unknown) => fatal(toErrorRecord(thrown)));
+    return;
+  }
+  const call = handle(message).catch((thrown: unknown) => {
+    send({ type: 'call_failed', call: message.call, error: toErrorRecord(thrown) });
   });
+  calls.add(call);
+  void call.then(() => calls.delete(call));
 });
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 process.on('SIGINT', () => undefined);

@@ -190,6 +190,20 @@ describe('the front process', () => {
     expect(draining.launched.hostPids().filter(isAlive)).toEqual([]);
   });
 
+  it('drains a long text that is being tokenised', async () => {
+    const draining = await start(['synthetic:tiny']);
+    const content = 'hello world '.repeat(60_000);
+    const reply = draining.post('/tokenize', { model: 'synthetic-tiny', content });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    draining.launched.kill('SIGTERM');
+    const { status } = await reply;
+    const body = (await (await reply).json()) as { tokens?: unknown[]; error?: { code: string } };
+    // On a slow machine the text may not have reached the host by then.
+    if (status === 503) expect(body).toMatchObject({ error: { code: 'draining' } });
+    else expect([status, body.tokens?.length]).toEqual([200, 420_001]);
+    expect(await draining.launched.exited).toEqual({ code: 0, signal: null });
+  });
+
   it('ends at once at a second SIGINT, its host too', async () => {
     const impatient = await start(['sim:fixed_ms=10']);
     const stream = await watch(impatient, 'sim', 2000);
