@@ -18,6 +18,7 @@ const options = benchOptions({
     streams: ['1,8', 'numbers of concurrent streams'],
     prompt: ['128', 'tokens of each prompt'],
     generate: ['128', 'tokens that each stream generates'],
+    context: ['', 'tokens that a sequence may have; prompt + 8 × generate when left out'],
   },
 });
 const streamCounts = (options.more.streams ?? '')
@@ -26,9 +27,10 @@ const streamCounts = (options.more.streams ?? '')
 const promptLength = wholeNumber(options.more.prompt, '--prompt');
 const generated = wholeNumber(options.more.generate, '--generate');
 
+const { context = '' } = options.more;
 const shape = {
   /** Streams that begin early go on until the last one has had its share. */
-  contextTokens: promptLength + 8 * generated,
+  contextTokens: context === '' ? promptLength + 8 * generated : wholeNumber(context, '--context'),
   parallel: Math.max(8, ...streamCounts),
 };
 

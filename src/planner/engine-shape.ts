@@ -49,21 +49,29 @@ const OUTPUTS_MIN = 64;
 const PROCESSOR_BATCH_TOKENS = 256;
 
 /**
+ * Up to so long a context plain attention gains nothing on a processor, for a block of 256 cells
+ * costs as much as a full one. Time of a step with flash over plain (135M, AVX2): 8 streams 0.86 at
+ * 70 cells, 0.89 at 130, 0.95 at 300, 1.19 at 700; one stream 0.94 at 130, 1.01 at 300, 1.17 at
+ * 450, 1.6 at 1,500. Prompts take 0.82 to 1.07.
+ */
+const FLASH_CONTEXT_MAX = 512;
+
+/**
  * How the cache is kept where the settings leave it open. One buffer for all sequences shares a
  * prefix without copying it, and a GPU's kernels skip the cells of others in blocks. A CPU's pass
  * over each; there every sequence has a buffer of its own if there are cells for it, and attention
  * by plain matrix products, which decodes long sequences faster than the flash kernel: that goes
- * cell by cell for fewer than 64 tokens, but skips what is not used of a block. Time of a step with
- * flash over plain (135M, AVX2): one stream 0.94 at 130 cells, 1.01 at 300, 1.17 at 450, 1.21 at
- * 700, 1.6 at 1,500; 8 streams 0.89 at 130, 0.95 at 300, 1.19 at 700. Prompts take 0.82 to 1.07.
+ * cell by cell for fewer than 64 tokens, but skips what is not used of a block, which decides for
+ * short contexts.
  */
 export function cacheShape(wish: CacheWish): CacheShape {
-  const { device, kvLayout = 'auto', flashAttention: flash = 'auto' } = wish;
+  const { device, contextTokens, kvLayout = 'auto', flashAttention: flash = 'auto' } = wish;
   const onGpu = device === 'gpu';
-  const hasRoom = wish.cells >= wish.contextTokens * wish.parallel;
+  const hasRoom = wish.cells >= contextTokens * wish.parallel;
   const layout = kvLayout !== 'auto' ? kvLayout : onGpu || !hasRoom ? 'unified' : 'split';
+  const isLong = contextTokens > FLASH_CONTEXT_MAX;
   // Values of a quantised cache are read by the flash kernel alone.
-  const isPlain = layout === 'split' && !onGpu && wish.cacheType === 'f16';
+  const isPlain = layout === 'split' && !onGpu && isLong && wish.cacheType === 'f16';
   return { layout, flash: flash === 'auto' && isPlain ? 'off' : flash };
 }
 

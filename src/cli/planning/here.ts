@@ -19,6 +19,8 @@ import { ENGINE_HERE, identityHere } from '../measure/identity.ts';
 import { findProfile, kernelsText, threadsText } from '../measure/store.ts';
 
 const run = promisify(execFile);
+/** A context of an ordinary length; only for much shorter ones an engine chooses other kernels. */
+const CHAT_TOKENS = 8192;
 /** Darwin 25 is macOS 26. */
 const DARWIN_OF_MACOS_26 = 25;
 
@@ -96,7 +98,8 @@ export async function machineHere(
 /** What an engine has that is told nothing, with cells for the whole context of each sequence. */
 function kernelsServed(gpu: boolean): Kernels {
   const spec = { gpuLayers: null, cacheType: 'f16', stepTokensMax: 512 } as const;
-  return kernelsOf({ spec, options: { cells: 1, contextTokens: 1, parallel: 1 }, gpu });
+  const options = { cells: CHAT_TOKENS, contextTokens: CHAT_TOKENS, parallel: 1 };
+  return kernelsOf({ spec, options, gpu });
 }
 
 function measuredText({ measuredAt, threads, kernels }: MachineProfile): string {

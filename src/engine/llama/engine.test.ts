@@ -42,9 +42,15 @@ const opening =
     openTiny(options, 'synthetic:tiny', more);
 
 describeEngineContract('llama, one cache', opening({ kvLayout: 'unified' }));
-describeEngineContract('llama, a cache per sequence', opening({ kvLayout: 'split' }), {
-  shortage: 'each sequence has cells for its whole context',
-});
+for (const [attention, flashAttention] of [
+  ['plain attention', 'off'],
+  ['flash', 'on'],
+] as const) {
+  const open = opening({ kvLayout: 'split', flashAttention });
+  describeEngineContract(`llama, a cache per sequence, ${attention}`, open, {
+    shortage: 'each sequence has cells for its whole context',
+  });
+}
 
 describe('llama', () => {
   it('says what it is made of', async () => {
@@ -57,11 +63,15 @@ describe('llama', () => {
     await engine.shutdown();
   });
 
-  it.each(['unified', 'split'] as const)(
-    'shares prefixes of a sliding-window model beyond its window, %s',
-    async (kvLayout) => {
+  it.each([
+    { kvLayout: 'unified', flashAttention: 'auto' },
+    { kvLayout: 'split', flashAttention: 'off' },
+    { kvLayout: 'split', flashAttention: 'on' },
+  ] as const)(
+    'shares prefixes of a sliding-window model beyond its window, $kvLayout, flash $flashAttention',
+    async (how) => {
       const options = { ...CONTRACT_OPTIONS, contextTokens: 512, cells: 2048 };
-      const engine = await openTiny(options, 'synthetic:tiny-swa', { kvLayout });
+      const engine = await openTiny(options, 'synthetic:tiny-swa', how);
       const driver = new Driver(engine);
       const prompt = Int32Array.from({ length: 200 }, (_, i) => (i * 7) % 256);
       const alone = await driver.alone({ prompt, seq: 0, count: 8 });
@@ -75,12 +85,20 @@ describe('llama', () => {
 
   it('keeps the cache as the machine and the room for it suggest, unless it is told', () => {
     const spec: LlamaSpec = { ...SPEC, gpuLayers: null, path: 'model.gguf' };
-    const of = (more: Partial<LlamaSpec>, gpu = false, cells = CONTRACT_OPTIONS.cells) =>
-      cacheOf({ spec: { ...spec, ...more }, options: { ...CONTRACT_OPTIONS, cells }, gpu });
+    const of = (more: Partial<LlamaSpec>, gpu = false, size: Partial<EngineOptions> = {}) => {
+      const options = { ...CONTRACT_OPTIONS, contextTokens: 1024, cells: 4096, ...size };
+      return cacheOf({ spec: { ...spec, ...more }, options, gpu });
+    };
     expect(of({})).toEqual({ layout: 'split', flash: 'off' });
     expect(of({}, true)).toEqual({ layout: 'unified', flash: 'auto' });
     expect(of({ gpuLayers: 0 }, true)).toEqual({ layout: 'split', flash: 'off' });
-    expect(of({}, false, 1023)).toEqual({ layout: 'unified', flash: 'auto' });
+    expect(of({}, false, { cells: 4095 })).toEqual({ layout: 'unified', flash: 'auto' });
+    expect(of({}, false, { contextTokens: 513 })).toEqual({ layout: 'split', flash: 'off' });
+    expect(of({}, false, { contextTokens: 512 })).toEqual({ layout: 'split', flash: 'auto' });
+    expect(of({ flashAttention: 'off' }, false, { contextTokens: 512 })).toEqual({
+      layout: 'split',
+      flash: 'off',
+    });
     expect(of({ cacheType: 'q8_0' })).toEqual({ layout: 'split', flash: 'auto' });
     expect(of({ kvLayout: 'unified' })).toEqual({ layout: 'unified', flash: 'auto' });
     expect(of({ kvLayout: 'split', flashAttention: 'on' })).toEqual({
