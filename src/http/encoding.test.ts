@@ -1,23 +1,14 @@
 /** Embeddings, rerank and moderations over the fixture backend: shapes, numbers, refusals. */
-import fc from 'fast-check';
 import OpenAI, { BadRequestError } from 'openai';
 import { afterEach, describe, expect, test } from 'vitest';
 import { PlenumError } from '../base/errors.ts';
 import { embeddingsResponseSchema } from '../wire/openai-embeddings.ts';
-import { errorBodySchema } from '../wire/openai-error.ts';
 import { moderationsResponseSchema } from '../wire/openai-moderations.ts';
 import { rerankResponseSchema } from '../wire/openai-rerank.ts';
 import { encoderFacts, FixtureBackend, fixtureFamily, fixtureModel } from './fixture-backend.ts';
+import { EMBED, family, MODERATE, RERANK, refused } from './fixture-encoders.ts';
 import { fixtureServer } from './fixture-server.ts';
 import { resultOf } from './moderations.ts';
-
-const EMBED = '/v1/embeddings';
-const RERANK = '/v1/rerank';
-const MODERATE = '/v1/moderations';
-
-function family(limits: Parameters<typeof fixtureServer>[0] = {}) {
-  return fixtureServer({ backend: new FixtureBackend({ models: fixtureFamily() }), ...limits });
-}
 
 const cleanup: (() => unknown)[] = [];
 afterEach(async () => {
@@ -30,14 +21,6 @@ async function client() {
   cleanup.push(() => server.app.close());
   const baseURL = `http://127.0.0.1:${port}/v1`;
   return { ...server, openai: new OpenAI({ apiKey: 'any', baseURL, maxRetries: 0 }) };
-}
-
-async function refused(path: string, body: object, server = family()) {
-  const reply = await server.post(path, body);
-  expect(reply.statusCode, reply.body).toBeGreaterThanOrEqual(400);
-  expect(server.backend.encodes).toEqual([]);
-  expect(server.backend.judgements).toEqual([]);
-  return { status: reply.statusCode, ...errorBodySchema.parse(reply.json()).error };
 }
 
 const norm = (vector: readonly number[]): number => Math.hypot(...vector);
@@ -377,81 +360,4 @@ describe('moderations', () => {
     expect(reply.results[0]?.flagged).toBe(true);
     expect(reply.model).toBe('guard');
   });
-});
-
-describe('a model of another kind', () => {
-  const chat = { messages: [{ role: 'user', content: 'hi' }] };
-  test.each([
-    ['/v1/chat/completions', chat, 'embedder', '/v1/embeddings', 'tiny'],
-    ['/v1/completions', { prompt: 'x' }, 'ranker', '/v1/rerank', 'tiny'],
-    [EMBED, { input: 'x' }, 'tiny', '/v1/chat/completions', 'embedder'],
-    [RERANK, { query: 'x', documents: ['y'] }, 'embedder', '/v1/embeddings', 'ranker'],
-    [MODERATE, { input: 'x' }, 'ranker', '/v1/rerank', 'guard'],
-  ])('%s names the right endpoint', async (path, body, model, right, other) => {
-    const error = await refused(path, { model, ...body });
-    expect(error).toMatchObject({ status: 400, code: 'wrong_endpoint', param: 'model' });
-    expect(error.message).toContain(`answers on ${right}`);
-    expect(error.message).toContain(`There it is ${other}.`);
-  });
-
-  test('an endpoint that no model serves says which are served', async () => {
-    const server = fixtureServer();
-    expect(await refused(EMBED, { input: 'x' }, server)).toMatchObject({
-      status: 404,
-      code: 'model_not_found',
-      message: expect.stringContaining('org/tiny:Q4'),
-    });
-  });
-
-  test('the list of models says what each is for', async () => {
-    const reply = await family().get('/v1/models');
-    const metas = reply.json().data.map((one: { meta: object }) => one.meta);
-    expect(metas).toMatchObject([
-      { class: 'chat', endpoints: ['/v1/chat/completions', '/v1/completions'], embedding: null },
-      {
-        class: 'embed',
-        endpoints: [EMBED],
-        embedding: { dimensions: 8, pooling: 'mean', shorter_dimensions: [4] },
-      },
-      { class: 'rerank', endpoints: [RERANK], embedding: null },
-      { class: 'guard', endpoints: [MODERATE] },
-    ]);
-  });
-});
-
-const { value: anything } = fc.letrec((tie) => ({
-  value: fc.oneof(
-    { depthSize: 'small', withCrossShrink: true },
-    fc.constantFrom(null, true, '', 'text', '\ud800', 'embedder', 'ranker', 'guard'),
-    fc.integer(),
-    fc.double(),
-    fc.array(tie('value'), { maxLength: 4 }),
-    fc.dictionary(
-      fc.constantFrom('input', 'query', 'documents', 'model', 'top_n', 'type', 'text', '__proto__'),
-      tie('value'),
-      { maxKeys: 5 },
-    ),
-  ),
-}));
-
-test('any JSON gets an orderly answer', async () => {
-  const server = family();
-  const path = fc.constantFrom(EMBED, RERANK, MODERATE);
-  const good = { input: 'a', query: 'q', documents: ['d'] };
-  await fc.assert(
-    fc.asyncProperty(path, anything, fc.boolean(), async (url, body, mix) => {
-      const isObject = typeof body === 'object' && body !== null;
-      const payload = mix && isObject ? { ...good, ...body } : body;
-      const reply = await server.post(url, JSON.stringify(payload));
-      if (reply.statusCode === 200) return;
-      expect(reply.statusCode, reply.body).toBeLessThan(500);
-      expect(errorBodySchema.parse(reply.json()).error.code).not.toBe('internal');
-    }),
-    { numRuns: 300 },
-  );
-});
-
-test('ten megabytes are one clear refusal', async () => {
-  const error = await refused(EMBED, { input: 'x'.repeat(10_000_000) });
-  expect(error).toMatchObject({ status: 413, code: 'body_too_large' });
 });
