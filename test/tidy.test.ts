@@ -11,15 +11,6 @@ const SKIPPED_FOLDERS = new Set(['node_modules', '.git', 'coverage', 'dist']);
 const TEXT_FILE = /\.(ts|tsx|js|cjs|mjs|json|md|ya?ml|html|css|svg|sh|jinja)$|(^|\/)\.ci\/[^.]+$/;
 const CODE_FOLDERS = /^(src|bench|tools|test|console)\//;
 
-/** The few that must be: each entry says why, and the list only shrinks. */
-const ALLOWED: readonly { file: string; rule: string; reason: string }[] = [
-  {
-    file: 'src/http/encoding.test.ts',
-    rule: 'file length',
-    reason: 'three endpoints on one fixture; a file for each would repeat it',
-  },
-];
-
 function filesUnder(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     const path = join(folder, entry.name);
@@ -33,12 +24,10 @@ const files: SourceFile[] = filesUnder(ROOT)
   .map((file) => ({ file, text: readFileSync(join(ROOT, file), 'utf8') }));
 const isCode = ({ file }: SourceFile): boolean => CODE_FOLDERS.test(file) && file.endsWith('.ts');
 
-/** `file:line rule: what`, without what is allowed. */
+/** `file:line rule: what`. */
 function report(find: (source: SourceFile) => { rule: string; line: number; what: string }[]) {
   return (source: SourceFile): string[] =>
-    find(source)
-      .filter(({ rule }) => !ALLOWED.some((a) => a.file === source.file && a.rule === rule))
-      .map(({ rule, line, what }) => `${source.file}:${line} ${rule}: ${what}`);
+    find(source).map(({ rule, line, what }) => `${source.file}:${line} ${rule}: ${what}`);
 }
 
 describe('the tree is tidy', () => {
@@ -53,16 +42,6 @@ describe('the tree is tidy', () => {
 
   it('in all of its code', () => {
     expect(files.filter(isCode).flatMap(report(codeFindings))).toEqual([]);
-  });
-
-  it('with no entry in the list of the allowed that is not needed', () => {
-    const needed = ALLOWED.filter(({ file, rule }) => {
-      const source = files.find((candidate) => candidate.file === file);
-      if (source === undefined) return false;
-      return [...textFindings(source), ...codeFindings(source)].some((f) => f.rule === rule);
-    });
-    expect(needed).toEqual(ALLOWED);
-    for (const { reason } of ALLOWED) expect(reason.length).toBeGreaterThan(20);
   });
 });
 
