@@ -84,6 +84,8 @@ describe('the host of a model', () => {
     const waiting = server.client().chat.completions.create(chat('a', 2000));
     const refused = expect(waiting).rejects.toThrow(InternalServerError);
     await expect.poll(() => dying.text, POLL).not.toBe('');
+    const running = () => server.metric('plenum_requests_running', { model: 'a' });
+    await expect.poll(running, POLL).toBe(2);
     const [pid = 0] = server.launched.hostPids('a');
     process.kill(pid, 'SIGKILL');
     const error = await dying.ended;
