@@ -279,7 +279,7 @@ const modelSettings = {
     .meta({
       description:
         'Attention in one kernel. auto: off where plain matrix products decode faster (a split ' +
-        'f16 cache on a processor, contexts of more than 512 tokens), on otherwise.',
+        'f16 cache on a processor, contexts of more than 2,048 tokens), on otherwise.',
     })
     .optional(),
   step_target_ms: z

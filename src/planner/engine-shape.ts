@@ -49,12 +49,14 @@ const OUTPUTS_MIN = 64;
 const PROCESSOR_BATCH_TOKENS = 256;
 
 /**
- * Up to so long a context plain attention gains nothing on a processor, for a block of 256 cells
- * costs as much as a full one. Time of a step with flash over plain (135M, AVX2): 8 streams 0.86 at
- * 70 cells, 0.89 at 130, 0.95 at 300, 1.19 at 700; one stream 0.94 at 130, 1.01 at 300, 1.17 at
- * 450, 1.6 at 1,500. Prompts take 0.82 to 1.07.
+ * Up to so long a context the flash kernel stays on a processor. Plain attention is slower for a
+ * sequence of few cells, since a block of 256 costs as much as a full one, and faster beyond about
+ * 500: a sequence is taken to be a quarter as long as its context on average. Time of a step with
+ * flash over plain (135M, one thread), AVX2: 8 streams 0.89 at 130 cells, 0.95 at 300, 1.19 at 700;
+ * one stream 0.94 at 130, 1.01 at 300, 1.17 at 450, 1.6 at 1,500. AVX-512: 8 streams 0.88 at 190,
+ * 1.04 at 580, 1.17 at 1,500; one stream 0.92 at 190, 1.13 at 1,500, 1.57 at 4,000.
  */
-const FLASH_CONTEXT_MAX = 512;
+const FLASH_CONTEXT_MAX = 2048;
 
 /**
  * How the cache is kept where the settings leave it open. One buffer for all sequences shares a

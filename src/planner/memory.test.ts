@@ -34,7 +34,7 @@ describe('what a model needs', () => {
     expect(itemOf({ ...ask, windowCache: 'window' }, 'windowed KV cache')).toBe(768 * 24_576);
   });
 
-  /** `no_alloc` of the pinned library on a processor: MB of the graph's buffer by cells. */
+  /** `no_alloc` of the pinned library on a processor, plain: MB of the graph's buffer by cells. */
   it.each([
     ['llama-3.2-1b', 'Q4_0', { 1024: 37.026, 2048: 40.371, 4096: 74.974, 16384: 282.592 }],
     ['gemma-3-270m', 'Q8_0', { 1024: 68.42, 2048: 68.42, 4096: 68.42, 16384: 68.42 }],
@@ -43,7 +43,8 @@ describe('what a model needs', () => {
       const contextTokens = Number(cells);
       for (const parallel of [1, 4]) {
         const shape = { contextTokens, parallel, device: 'processor' } as const;
-        const ask: MemoryAsk = { geometry: model(id, quant), ...shape };
+        const plain = { ...shape, flashAttention: 'off' } as const;
+        const ask: MemoryAsk = { geometry: model(id, quant), ...plain };
         const scratch = itemOf({ ...ask, computeBytes: 0 }, 'compute buffers');
         const graph = itemOf(ask, 'compute buffers') - scratch;
         expect(Math.abs(graph / 1e6 - megabytes)).toBeLessThan(3.7);

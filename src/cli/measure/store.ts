@@ -93,8 +93,11 @@ export interface ProfileWish {
   /** Of the engine that is planned for; any, when they are left out. */
   readonly threads?: number;
   readonly compute?: MachineProfile['compute'];
-  /** How it keeps its cache and attends to it; any, when left out. */
-  readonly kernels?: Pick<MachineProfile['kernels'], 'layout' | 'attention'>;
+  /**
+   * How it keeps its cache; any, when left out. A profile of the other attention will do: where
+   * contexts are short enough for both, their steps differ by a tenth.
+   */
+  readonly kernels?: Pick<MachineProfile['kernels'], 'layout'>;
 }
 
 /** The newest profile that holds for this machine and engine, or why there is none. */
@@ -134,16 +137,19 @@ function whyNot(
   if (threads !== undefined && profile.threads !== threads) {
     return `it is of ${threadsText(profile.threads)}, not of ${threads}`;
   }
-  if (kernels === undefined) return null;
-  const [then, now] = [kernelsText(profile.kernels), kernelsText(kernels)];
-  return then === now ? null : `it is of ${then}, and this engine has ${now}`;
+  if (kernels === undefined || profile.kernels.layout === kernels.layout) return null;
+  return `it is of ${layoutText(profile.kernels)}, and this engine has ${layoutText(kernels)}`;
 }
+
+const layoutText = ({ layout }: Pick<MachineProfile['kernels'], 'layout'>): string =>
+  layout === 'split' ? 'a cache for each sequence' : 'one cache for all';
 
 export const threadsText = (threads: number): string =>
   `${threads} thread${threads === 1 ? '' : 's'}`;
 
 /** `plain attention over a cache for each sequence`. */
-export function kernelsText(kernels: NonNullable<ProfileWish['kernels']>): string {
-  const where = kernels.layout === 'split' ? 'a cache for each sequence' : 'one cache for all';
-  return `${kernels.attention} attention over ${where}`;
+export function kernelsText(
+  kernels: Pick<MachineProfile['kernels'], 'layout' | 'attention'>,
+): string {
+  return `${kernels.attention} attention over ${layoutText(kernels)}`;
 }

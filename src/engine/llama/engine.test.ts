@@ -86,16 +86,16 @@ describe('llama', () => {
   it('keeps the cache as the machine and the room for it suggest, unless it is told', () => {
     const spec: LlamaSpec = { ...SPEC, gpuLayers: null, path: 'model.gguf' };
     const of = (more: Partial<LlamaSpec>, gpu = false, size: Partial<EngineOptions> = {}) => {
-      const options = { ...CONTRACT_OPTIONS, contextTokens: 1024, cells: 4096, ...size };
+      const options = { ...CONTRACT_OPTIONS, contextTokens: 4096, cells: 16_384, ...size };
       return cacheOf({ spec: { ...spec, ...more }, options, gpu });
     };
     expect(of({})).toEqual({ layout: 'split', flash: 'off' });
     expect(of({}, true)).toEqual({ layout: 'unified', flash: 'auto' });
     expect(of({ gpuLayers: 0 }, true)).toEqual({ layout: 'split', flash: 'off' });
-    expect(of({}, false, { cells: 4095 })).toEqual({ layout: 'unified', flash: 'auto' });
-    expect(of({}, false, { contextTokens: 513 })).toEqual({ layout: 'split', flash: 'off' });
-    expect(of({}, false, { contextTokens: 512 })).toEqual({ layout: 'split', flash: 'auto' });
-    expect(of({ flashAttention: 'off' }, false, { contextTokens: 512 })).toEqual({
+    expect(of({}, false, { cells: 16_383 })).toEqual({ layout: 'unified', flash: 'auto' });
+    expect(of({}, false, { contextTokens: 2049 })).toEqual({ layout: 'split', flash: 'off' });
+    expect(of({}, false, { contextTokens: 2048 })).toEqual({ layout: 'split', flash: 'auto' });
+    expect(of({ flashAttention: 'off' }, false, { contextTokens: 2048 })).toEqual({
       layout: 'split',
       flash: 'off',
     });
