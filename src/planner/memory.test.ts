@@ -43,7 +43,7 @@ describe('what a model needs', () => {
       const contextTokens = Number(cells);
       for (const parallel of [1, 4]) {
         const shape = { contextTokens, parallel, device: 'processor' } as const;
-        const plain = { ...shape, flashAttention: 'off' } as const;
+        const plain = { ...shape, attention: 'plain' } as const;
         const ask: MemoryAsk = { geometry: model(id, quant), ...plain };
         const scratch = itemOf({ ...ask, computeBytes: 0 }, 'compute buffers');
         const graph = itemOf(ask, 'compute buffers') - scratch;
