@@ -4,11 +4,11 @@
  * stream alone, both, and the other half, so that the machine's drift is in neither alone.
  */
 import { writeFileSync } from 'node:fs';
-import { Agent, request as httpRequest } from 'node:http';
 import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { Prng } from '../src/base/prng.ts';
+import { type Flood, type FloodAsk, flood } from './lib/embedding-flood.ts';
 import { gapsMs, runStream } from './lib/load.ts';
 import {
   benchOptions,
@@ -18,9 +18,8 @@ import {
   progress,
   wholeNumber,
 } from './lib/options.ts';
-import { WORDS } from './lib/prompts.ts';
 import { freePort, launch, plenumEnvironment, type RunningServer } from './lib/servers.ts';
-import { formatValues, median, percentile } from './lib/stats.ts';
+import { formatValues, percentile } from './lib/stats.ts';
 
 const options = benchOptions({
   name: 'flood',
@@ -45,27 +44,14 @@ const phaseMs = 1000 * wholeNumber(options.more.seconds, '--seconds');
 
 const CONTEXT_TOKENS = 2048;
 const PROMPT_TOKENS = 64;
-const total = Math.round((rate * phaseMs) / 1000);
+/** Of each stream, one after another: a step takes longer the deeper it is, so all go as deep. */
+const STREAM_TOKENS = 256;
 /** A phase begins when what was there before has settled. */
 const SETTLE_MS = 500;
 const START_MS_MAX = 180_000;
 const modelsSchema = z.object({
   data: z.array(z.object({ id: z.string(), meta: z.object({ state: z.string() }) })),
 });
-
-interface Flood {
-  /** Requests answered within the phase, per second. */
-  readonly perSecond: number;
-  readonly latencyP50Ms: number;
-  /** In the end, also after the phase. */
-  readonly answered: number;
-  /** Told at once to come back later: 429. */
-  readonly refused: number;
-  /** Anything else than 200 and 429. */
-  readonly failed: number;
-  /** Requests by HTTP status; 0 = no answer. */
-  readonly statuses: Readonly<Record<string, number>>;
-}
 
 interface Round {
   readonly stillP95Ms: number;
@@ -102,14 +88,13 @@ async function streaming<T>(
   until: () => Promise<T>,
 ): Promise<{ gaps: readonly number[]; result: T }> {
   const prng = new Prng(seed);
-  const prompt = Array.from({ length: PROMPT_TOKENS }, () => prng.int(1000, 20_000));
   const abort = new AbortController();
   const gaps: number[] = [];
   let over = false;
   const streams = (async () => {
     while (!over) {
-      const maxTokens = CONTEXT_TOKENS - PROMPT_TOKENS - 8;
-      const request = { model: 'chat', prompt, maxTokens };
+      const prompt = Array.from({ length: PROMPT_TOKENS }, () => prng.int(1000, 20_000));
+      const request = { model: 'chat', prompt, maxTokens: STREAM_TOKENS };
       const run = await runStream(url, request, { signal: abort.signal });
       gaps.push(...gapsMs(run));
     }
@@ -122,72 +107,17 @@ async function streaming<T>(
   return { gaps, result };
 }
 
-const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY });
-
-type Input = string | readonly number[];
-
-/** Status of one request; 0 when the connection failed. */
-function embed(url: string, input: Input): Promise<number> {
-  return new Promise((resolve) => {
-    const headers = { 'content-type': 'application/json' };
-    const request = httpRequest(
-      new URL('/v1/embeddings', url),
-      { method: 'POST', agent, headers },
-      (response) => {
-        response.resume().once('end', () => resolve(response.statusCode ?? 0));
-      },
-    );
-    request.once('error', () => resolve(0));
-    request.end(JSON.stringify({ model: 'embed', input, encoding_format: 'base64' }));
-  });
-}
-
-function inputOf(prng: Prng): Input {
-  if (textTokens !== null) return Array.from({ length: textTokens }, () => prng.int(1000, 20_000));
-  return Array.from({ length: words }, () => prng.pick(WORDS)).join(' ');
-}
-
-/** Requests at a steady rate, whether or not earlier ones have been answered. */
-async function flood(url: string, seed: number): Promise<Flood> {
-  const prng = new Prng(seed);
-  const from = performance.now();
-  const latencies: number[] = [];
-  const statuses = new Map<number, number>();
-  const open: Promise<void>[] = [];
-  for (let i = 0; i < total; i++) {
-    const waitMs = from + (i * 1000) / rate - performance.now();
-    if (waitMs > 1) await delay(waitMs);
-    const input = inputOf(prng);
-    const sentAt = performance.now();
-    open.push(
-      embed(url, input).then((status) => {
-        const at = performance.now();
-        statuses.set(status, (statuses.get(status) ?? 0) + 1);
-        if (status === 200 && at - from <= phaseMs) latencies.push(at - sentAt);
-      }),
-    );
-  }
-  await delay(Math.max(0, from + phaseMs - performance.now()));
-  const perSecond = (latencies.length * 1000) / phaseMs;
-  await Promise.all(open);
-  const answered = statuses.get(200) ?? 0;
-  const refused = statuses.get(429) ?? 0;
-  return {
-    perSecond,
-    latencyP50Ms: median(latencies),
-    answered,
-    refused,
-    failed: total - answered - refused,
-    statuses: Object.fromEntries(statuses),
-  };
-}
+const floodAsk = (url: string, seed: number): FloodAsk => ({
+  ...{ url, model: 'embed', seed, rate, phaseMs },
+  length: textTokens === null ? { words } : { tokens: textTokens },
+});
 
 async function round(url: string, seed: number): Promise<Round> {
-  const alone = await flood(url, seed);
+  const alone = await flood(floodAsk(url, seed));
   await delay(SETTLE_MS);
   const before = await streaming(url, seed + 1, () => delay(phaseMs / 2));
   await delay(SETTLE_MS);
-  const both = await streaming(url, seed + 2, () => flood(url, seed + 3));
+  const both = await streaming(url, seed + 2, () => flood(floodAsk(url, seed + 3)));
   await delay(SETTLE_MS);
   const after = await streaming(url, seed + 4, () => delay(phaseMs / 2));
   await delay(SETTLE_MS);
@@ -215,7 +145,7 @@ const rounds: Round[] = [];
 try {
   await allReady(server.url);
   await runStream(server.url, { model: 'chat', prompt: [1000, 1001], maxTokens: 8 });
-  await embed(server.url, 'warm');
+  await flood({ ...floodAsk(server.url, 0), phaseMs: 1000, rate: 1 });
   for (let i = 1; i <= options.repetitions; i++) {
     progress(`round ${i} of ${options.repetitions}`);
     rounds.push(await round(server.url, i * 1000));
@@ -248,8 +178,8 @@ printResult(
         row('ratio', (r) => r.beside.perSecond / r.alone.perSecond, 2),
         row('median latency of an embedding alone, ms', (r) => r.alone.latencyP50Ms),
         row('beside the stream, ms', (r) => r.beside.latencyP50Ms),
-        row('answered in the end, of all, alone', (r) => r.alone.answered / total, 2),
-        row('beside the stream', (r) => r.beside.answered / total, 2),
+        row('answered in the end, of all, alone', (r) => r.alone.answered / r.alone.sent, 2),
+        row('beside the stream', (r) => r.beside.answered / r.beside.sent, 2),
         row('refused with 429, alone', (r) => r.alone.refused, 0),
         row('beside the stream', (r) => r.beside.refused, 0),
         row('failed otherwise', (r) => r.alone.failed + r.beside.failed, 0),

@@ -68,7 +68,9 @@ const floorsSchema = z.strictObject({
 
 export const poolSchema = z.strictObject({
   memory: sizeOrAuto('What models may have in all; auto: what the machine gives.'),
-  reserve: sizeOrAuto('Kept free for the system; auto: by the kind of machine.'),
+  reserve: sizeOrAuto(
+    'Kept free for the system; auto: none on a Mac, elsewhere 1 GB or a tenth if that is less.',
+  ),
   floors: floorsSchema
     .meta({ description: 'Memory of a class that no other class takes, used or not.' })
     .prefault({}),

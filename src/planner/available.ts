@@ -4,7 +4,7 @@
  * the system comes off. Pure: the facts are handed in.
  */
 import { PlenumError } from '../base/errors.ts';
-import { type Bytes, bytes } from '../base/units.ts';
+import { type Bytes, bytes, formatBytes } from '../base/units.ts';
 
 export type MacGeneration =
   /** Before macOS 26. */
@@ -58,26 +58,34 @@ const WIRED_SHARES: Readonly<
   ],
 };
 
+/** Reserve by default, for each device: no more than this, and than this share of what there is. */
+const RESERVE_BYTES_MAX = 1e9;
+const RESERVE_SHARE_MAX = 0.1;
+
 /**
- * Left to the system by default. macOS leaves its own share out of the wired limit; Linux needs
- * some beyond what it calls available; a card's driver takes a little of its memory.
+ * Bytes left to the system by default, of `limit` bytes. macOS leaves its own share out of the
+ * wired limit; Linux needs some beyond what it calls available, a small container less of it; a
+ * card's driver takes a little of its memory.
  */
-export const SYSTEM_RESERVE_BYTES = { mac: 0, linux: 1e9, discrete: 1e9 } as const;
+function reserveOf(kind: MemoryFacts['kind'], limit: number): number {
+  return kind === 'mac' ? 0 : Math.min(RESERVE_BYTES_MAX, RESERVE_SHARE_MAX * limit);
+}
 
 /** Throws `usage` when the facts or the reserve are impossible. */
 export function availableMemory(facts: MemoryFacts, reserveBytes?: number): Available {
-  const reserve = reserveBytes ?? SYSTEM_RESERVE_BYTES[facts.kind];
+  const { limit, source } = limitOf(facts);
+  const devices = facts.kind === 'discrete' ? facts.devices : 1;
+  const reserve = reserveBytes ?? reserveOf(facts.kind, limit / devices);
   if (!(reserve >= 0)) {
     throw new PlenumError('usage', `A system reserve of ${reserve} bytes is impossible`);
   }
-  const { limit, source } = limitOf(facts);
-  const devices = facts.kind === 'discrete' ? facts.devices : 1;
   const left = limit - reserve * devices;
+  const reserved = `${formatBytes(reserve * devices)} system reserve`;
   if (!(left > 0)) {
-    const sum = `${Math.round(limit)} B (${source}) − ${reserve * devices} B of reserve`;
+    const sum = `${formatBytes(limit)} (${source}) − ${reserved}`;
     throw new PlenumError('usage', `Nothing is left for models: ${sum}`);
   }
-  const text = reserve === 0 ? source : `${source} − ${reserve * devices} B system reserve`;
+  const text = reserve === 0 ? source : `${source} − ${reserved}`;
   return { availableBytes: bytes(Math.floor(left)), source: text };
 }
 

@@ -166,6 +166,16 @@ describe('what a machine gives', () => {
     expect(linux).toEqual({ availableBytes: 8e9, source: 'limit of the control group' });
   });
 
+  it('leaves a tenth to the system, and no more than 1 GB', () => {
+    const container = (cgroupBytes: number) =>
+      availableMemory({ kind: 'linux', ramBytes: 32 * gib, cgroupBytes });
+    const source = 'limit of the control group − 60.0 MB system reserve';
+    expect(container(600e6)).toEqual({ availableBytes: 540e6, source });
+    expect(container(12e9).availableBytes).toBe(11e9);
+    const cards = { kind: 'discrete', vramBytes: 24e9, devices: 2 } as const;
+    expect(availableMemory(cards).availableBytes).toBe(46e9);
+  });
+
   it('refuses a limit above RAM and a reserve that leaves nothing', () => {
     const facts = { kind: 'mac', ramBytes: 8 * gib, generation: 'older' } as const;
     expect(() => availableMemory({ ...facts, wiredLimitMib: 9000 })).toThrow(/above 8192 MiB/);
