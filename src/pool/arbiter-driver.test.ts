@@ -160,8 +160,10 @@ describe('the priority of a host', () => {
     };
     expect(await nicenessOf('chat', keeper)).toBe(0);
     expect(await nicenessOf('guard', keeper)).toBe(0);
-    expect(await nicenessOf('rerank', keeper)).toBe(5);
-    expect(await nicenessOf('embed', keeper)).toBe(5);
+    // 19 is the highest there is, also for a test that is nice itself.
+    const flood = Math.min(10, 19 - os.getPriority());
+    expect(await nicenessOf('rerank', keeper)).toBe(flood);
+    expect(await nicenessOf('embed', keeper)).toBe(flood);
     expect(await nicenessOf('embed', null)).toBe(0);
   });
 });

@@ -52,10 +52,12 @@ export interface ArbiterPolicy {
  * target decides. The delays of the others are what their callers do not feel beside a network: a
  * guard holds up a stream, an embedding or a ranking a request.
  *
- * Niceness 5 is a third of the share of a process at 0 (Linux). Measured on 2 cores with one engine
- * thread for each host, where no turn is measured out: p95 ITL beside a flood that keeps one core
- * busy was 1.22 and 1.26 times the undisturbed with 0, 1.11 and 1.16 with 5, 1.17 and 1.31 with 10;
- * the flood's own rate 0.9 of alone with each. A guard is not nicer: it holds up a stream.
+ * Niceness 10 is a tenth of the share of a process at 0 (Linux), so that what wakes for a moment
+ * (the front, clients) takes the flood's core and not the stream's. Measured on 2 cores with one
+ * engine thread for each host, where no turn is measured out (bench/flood.ts, AVX-512): p95 ITL
+ * beside a flood that keeps one core busy was 1.28, 1.29 and 1.30 times the undisturbed with 5,
+ * 1.23 and 1.25 with 10, 1.24 and 1.28 with 19; the flood's own rate 0.80 to 0.89 of alone with
+ * each. A guard is not nicer: it holds up a stream.
  */
 export const DEFAULT_CLASSES: ArbiterPolicy['classes'] = {
   chat: { weight: 8, floor: 0.5, delayMsMax: 50, delayFraction: 0.2, turnMs: 0, niceness: 0 },
@@ -66,9 +68,9 @@ export const DEFAULT_CLASSES: ArbiterPolicy['classes'] = {
     delayMsMax: 300,
     delayFraction: null,
     turnMs: 40,
-    niceness: 5,
+    niceness: 10,
   },
-  embed: { weight: 2, floor: 0.1, delayMsMax: 300, delayFraction: null, turnMs: 40, niceness: 5 },
+  embed: { weight: 2, floor: 0.1, delayMsMax: 300, delayFraction: null, turnMs: 40, niceness: 10 },
 };
 
 export function defaultPolicy(concurrency: number): ArbiterPolicy {
