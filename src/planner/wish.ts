@@ -24,11 +24,15 @@ export interface ModelWish {
   readonly cacheType: CacheType;
   /** What computes. Left out: a GPU. */
   readonly device?: EngineDevice;
+  /** A second copy of the weights, where the engine has said that it makes one. */
+  readonly repackedBytes?: number;
 }
 
 export function needOf({ named, device = 'gpu', ...wish }: ModelWish): MemoryNeed {
-  const { contextTokens, parallel, cacheType } = wish;
-  return memoryNeed({ geometry: named.geometry, contextTokens, parallel, cacheType, device });
+  const { contextTokens, parallel, cacheType, repackedBytes } = wish;
+  const shape = { contextTokens, parallel, cacheType, device };
+  const copy = repackedBytes === undefined ? {} : { repackedBytes };
+  return memoryNeed({ geometry: named.geometry, ...shape, ...copy });
 }
 
 export interface SmallerOptions {

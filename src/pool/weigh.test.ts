@@ -1,5 +1,5 @@
 /** What the engine says of a load that is only simulated, in a process of its own. */
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -55,6 +55,21 @@ it('has the cache that the arithmetic has, and is remembered', async () => {
   expect(items.map((item) => item.name)).toContain('prefix cache');
   expect(items.find((item) => item.name === 'compute buffers')?.source).toContain('simulated');
 });
+
+// The account by kinds of buffer is read on Linux alone, and which weights are copied depends on the
+// processor.
+it.runIf(process.platform === 'linux' && process.arch === 'x64')(
+  'counts the copy that a processor makes of 4-bit weights, also of those with a tied head',
+  async () => {
+    const path = await ensureSynthetic('smollm2-135m@q4_0', folder);
+    const spec = specOf(path, 'generate');
+    const weighed = await weighHost(spec, { memory: join(folder, 'weighed-copies') });
+    if (!('allocation' in weighed)) throw new Error(weighed.reason);
+    const { size } = await stat(path);
+    expect(weighed.allocation.repackedBytes).toBeGreaterThan(0.5 * size);
+    expect(weighed.allocation.repackedBytes).toBeLessThan(1.3 * size);
+  },
+);
 
 it('of a model of vectors has a row of the vocabulary for each token of a batch', async () => {
   const path = await ensureSynthetic('tiny-bert', folder);

@@ -30,7 +30,7 @@ const WEIGH_MAIN = new URL('../host/weigh.ts', import.meta.url);
 const WEIGH_MS_MAX = 60_000;
 const REMEMBERED_MAX = 256;
 /** Changed whenever the way to the numbers changes. */
-const FORMAT = 4;
+const FORMAT = 5;
 
 const rememberedSchema = z.strictObject({
   onGpu: z.boolean(),

@@ -43,6 +43,22 @@ test('prompts that are the many get the most of a step, but never more than half
   expect(autoTargetMs({ decodeMs: 100, streams: 1, behind: 60 })).toBe(500);
 });
 
+test('prompts that are the many come in large chunks, as soon as their time is saved', () => {
+  // A token of a small step costs four times as much as one of a large step.
+  const time = timeModel(({ tokens }) => (tokens < 64 ? 10 + tokens : 58 + tokens / 4));
+  const drive = new Drive(options({ stepTokensMax: 512, time, parallel: 8, cells: 8192 }));
+  drive.submit(request(1, tokensOf(1, 20), { maxTokens: 200 }));
+  drive.submit(request(2, tokensOf(2, 20), { maxTokens: 200 }));
+  while ((drive.produced.get(2) ?? []).length < 2) drive.step();
+  for (let key = 3; key <= 6; key++) drive.submit(request(key, tokensOf(key, 120)));
+  const sizes: number[] = [];
+  while (!drive.ends.has(6) && sizes.length < 100) sizes.push(drive.step()?.shape.tokens ?? 0);
+  const prompts = sizes.filter((tokens) => tokens > 8);
+  expect(Math.min(...prompts)).toBeGreaterThanOrEqual(40);
+  // Not 26 steps apart, as one prompt's beside several streams would be.
+  expect(sizes.slice(0, 20).filter((tokens) => tokens >= 64).length).toBeGreaterThanOrEqual(3);
+});
+
 test('alone, a prompt’s step may take four times one token’s where that is longer', () => {
   const time = timeModel((s) => 400 + s.tokens);
   const drive = new Drive(options({ stepTokensMax: 2048, contextTokens: 4096, time }));

@@ -81,8 +81,13 @@ export function planCatchUp(
   const autoMs = autoTargetMs({ decodeMs, streams, behind: behind.length });
   const aloneMs = draft.isEmpty ? catchUpStepMs(draft, oldest, terms.time) : 0;
   let budgetMs = draft.isEmpty ? aloneMs : (terms.stepTargetMs ?? autoMs);
+  const hasTarget = terms.stepTargetMs !== null;
+  if (streams > 0 && !hasTarget && autoMs > AUTO_STEP_FACTOR * decodeMs) {
+    growByPieces(draft, behind, { ...terms, decodeMs, budgetMs });
+    return;
+  }
   const isLarge = paysToBeLarge(draft, oldest, { decodeMs, budgetMs, time: terms.time });
-  if (isLarge && streams > 0 && terms.stepTargetMs === null) {
+  if (isLarge && streams > 0 && !hasTarget) {
     const others = behind.slice(1);
     const savedMax = Math.max(budgetMs - decodeMs, SAVED_FACTOR * decodeMs);
     const shareMs = savedMax / (others.length > 0 ? 2 : 1);
@@ -97,6 +102,31 @@ export function planCatchUp(
   }
   const least = isLarge && streams === 0 ? LARGE_STEP_TOKENS : CHUNK_TOKENS_MIN;
   grow(draft, behind, { ...terms, decodeMs, budgetMs, least });
+}
+
+/**
+ * Where prompts are the many, they come one at a time and in pieces as large as half a second
+ * computes, whole if they can: a piece is a pass over the weights of its own where each sequence
+ * has its cache for itself, and all wait for the throughput. The oldest and the one with the least
+ * left take turns. Between two pieces the streams have what the sharing by heads leaves them.
+ */
+function growByPieces(
+  draft: StepDraft,
+  behind: readonly Sequence[],
+  terms: CatchUpTerms & { decodeMs: number; budgetMs: number },
+): void {
+  const { decodeMs, budgetMs, time, pace } = terms;
+  const shortest = behind.reduce((a, b) => (b.remaining < a.remaining ? b : a));
+  const s = pace.isOldestsTurn ? defined(behind[0], 'the oldest that is behind') : shortest;
+  const { shape, room } = draft;
+  const most = { shape, start: s.computed, remaining: sliceMax(s), room };
+  const fits = chunkWithin(time, { ...most, budgetMs: decodeMs + CATCH_UP_STEP_MS_MAX });
+  const least = Math.max(CHUNK_TOKENS_MIN, LARGE_STEP_TOKENS - shape.tokens);
+  const count = Math.min(Math.max(fits, least), most.remaining, room);
+  const whole = withSlice(shape, { start: s.computed, length: count, outputs: 1 });
+  if (pace.pay(budgetMs - decodeMs, time.predictMs(whole) - decodeMs)) {
+    addReserved(draft, s, { count, terms });
+  }
 }
 
 function catchUpStepMs(draft: StepDraft, oldest: Sequence, time: StepTimeModel): number {
@@ -167,6 +197,7 @@ function paysToBeLarge(
 export class CatchUpPace {
   #savedMs = 0;
   #steps = 0;
+  #pieces = 0;
 
   reset(): void {
     this.#savedMs = 0;
@@ -178,6 +209,22 @@ export class CatchUpPace {
     if (this.#steps >= LARGE_STEPS_APART) return;
     this.#savedMs += shareMs;
     this.#steps += 1;
+  }
+
+  /** Whose piece is the next, where pieces are paid for. */
+  get isOldestsTurn(): boolean {
+    return this.#pieces % 2 === 0;
+  }
+
+  /** Adds a share; true when a piece of so many milliseconds is paid for, or long waited for. */
+  pay(shareMs: number, pieceMs: number): boolean {
+    this.#savedMs += shareMs;
+    this.#steps += 1;
+    if (this.#savedMs < pieceMs && this.#steps <= LARGE_STEPS_APART_MAX) return false;
+    this.#savedMs = Math.max(0, Math.min(this.#savedMs, pieceMs + shareMs) - pieceMs);
+    this.#steps = 0;
+    this.#pieces += 1;
+    return true;
   }
 
   /** Adds a share; what may be spent now, or null while there is more to save. */

@@ -53,6 +53,15 @@ describe('a split cache', () => {
     expect(cachedOf(drive, 3)).toBe(912);
   });
 
+  test('a prefix too short to copy is kept where a newcomer’s own slot holds it', () => {
+    const drive = slots(2);
+    const start = tokensOf(0, 20);
+    for (const key of [1, 2, 3]) {
+      serve(drive, request(key, [...start, ...tokensOf(key, 100)]));
+    }
+    expect([1, 2, 3].map((key) => cachedOf(drive, key))).toEqual([0, 0, 20]);
+  });
+
   test('a newcomer takes an empty slot first, then the least recently used', () => {
     const drive = slots(2);
     serve(drive, request(1, tokensOf(1, 100)));

@@ -91,9 +91,12 @@ class SlotLedger implements CellBook {
     const source = shareable ? this.#longest(s) : null;
     const continued = source !== null && continues(source) ? source : null;
     const target = continued?.slot ?? leastUsed(idle, source?.slot ?? null);
-    // The only idle slot may be the one that holds the prefix: it is continued whatever is lost.
-    const length = target === source?.slot || copies(source) ? (source?.length ?? 0) : 0;
-    this.#fill(target, source, length);
+    // What the slot itself holds costs nothing. The only idle one may be the one that holds the
+    // prefix: it is continued whatever is lost.
+    const own = shareable ? sourceIn(target, s) : null;
+    const from = target !== source?.slot && copies(source) ? source : own;
+    const length = from?.length ?? 0;
+    this.#fill(target, from, length);
     target.owner = s;
     target.tokens = NOTHING;
     target.usedAt = this.#clock;
@@ -154,11 +157,7 @@ class SlotLedger implements CellBook {
 
   /** The slot with the longest common prefix; of equals an idle one, which may be continued. */
   #longest(s: Sequence): Source | null {
-    const wanted = s.tokens.subarray(0, s.total - 1);
-    const sources = this.#slots.map((slot): Source => {
-      const held = heldBy(slot);
-      return { slot, length: commonPrefix(held, wanted), held: held.length };
-    });
+    const sources = this.#slots.map((slot) => sourceIn(slot, s));
     const rank = ({ slot, length }: Source): number => 2 * length + (slot.owner === null ? 1 : 0);
     const best = sources.reduce((a, b) => (rank(b) > rank(a) ? b : a));
     return best.length > 0 ? best : null;
@@ -176,6 +175,13 @@ interface Source {
   readonly slot: Slot;
   readonly length: number;
   readonly held: number;
+}
+
+/** What a slot holds of a sequence: one token at least is left to compute. */
+function sourceIn(slot: Slot, s: Sequence): Source {
+  const held = heldBy(slot);
+  const length = commonPrefix(held, s.tokens.subarray(0, s.total - 1));
+  return { slot, length, held: held.length };
 }
 
 const continues = ({ slot, length, held }: Source): boolean =>

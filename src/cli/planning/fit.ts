@@ -7,12 +7,14 @@ import type { MemoryNeed } from '../../planner/memory.ts';
 import { setupDevice, setupMemory } from '../../planner/setup.ts';
 import { needOf } from '../../planner/wish.ts';
 import type { CliContext } from '../context.ts';
+import { modelHome } from '../storage/home.ts';
 import { columns, paragraph } from './columns.ts';
 import { memoryHere } from './here.ts';
 import { cacheTypeFlag, numberFlag, wholeFlag } from './numbers.ts';
 import { nameModels } from './resolve.ts';
 import { setupLabel, setupNamed } from './setups.ts';
 import { smallerWishes, type Wanted, wantedOf } from './wanted.ts';
+import { type WeighedWish, weighWish } from './weighed.ts';
 
 export interface FitOptions {
   readonly machine?: string;
@@ -49,7 +51,8 @@ export async function fitModels(
     ...{ contextTokens, contextOf, parallel, cacheType },
     device: host.device,
   });
-  const result = resultOf(wanted, host);
+  const weighed = options.machine === undefined ? await weighAll(wanted, context) : [];
+  const result = resultOf(wanted, weighed, host);
   if (options.json === true) context.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
   else print(result, context);
   if (!result.fits) context.setExitCode(1);
@@ -75,11 +78,23 @@ async function hostOf({ machine, reserve }: FitOptions): Promise<Host> {
   };
 }
 
+function weighAll(
+  wanted: readonly Wanted[],
+  context: CliContext,
+): Promise<readonly (WeighedWish | null)[]> {
+  const options = { home: modelHome(context), signal: context.interrupted() };
+  return Promise.all(wanted.map((one) => weighWish(one, options)));
+}
+
 type FitResult = ReturnType<typeof resultOf>;
 
 /** What --json prints. */
-function resultOf(wanted: readonly Wanted[], host: Host) {
-  const needs = wanted.map(needOf);
+function resultOf(asked: readonly Wanted[], weighed: readonly (WeighedWish | null)[], host: Host) {
+  const wanted = asked.map((one, index): Wanted => {
+    const own = weighed[index] ?? null;
+    return own === null ? one : { ...one, repackedBytes: own.repackedBytes };
+  });
+  const needs = wanted.map((one, index) => weighed[index]?.need ?? needOf(one));
   const total = (list: readonly MemoryNeed[]): number =>
     list.reduce((sum, need) => sum + host.bytesOf(need), 0);
   const neededBytes = total(needs);

@@ -60,7 +60,9 @@ describe('plenum fit', () => {
   it('says the same of a file, of the synthetic spec, and of the header on a server', async () => {
     const content = await publish('org/repo/m-F32.gguf', 'tiny-bert');
     const items = async (reference: string) => {
-      const { json } = await plenum('fit', '--json', '--context', '256', reference);
+      // Of this machine a file's engine would be asked, which the others have not.
+      const on = ['--machine', 'm4-max-40c:64'];
+      const { json } = await plenum('fit', '--json', '--context', '256', ...on, reference);
       return json().models[0].items;
     };
     const file = await items('published.gguf');
@@ -128,6 +130,32 @@ describe('plenum fit', () => {
     expect(two.memory.neededBytes).toBe(2 * one.memory.neededBytes);
     const kept = (await plenum('fit', 'synthetic:tiny', ...on, '--reserve', '10')).json();
     expect(one.memory.availableBytes - kept.memory.availableBytes).toBe(10e9);
+  });
+
+  it('of a file that is here has the need that admission would have, by the engine', async () => {
+    const path = join(folder, 'quantised.gguf');
+    await synthesize(parseSynthSpec('smollm2-135m@q4_0'), path);
+    const { json } = await plenum('fit', path, '--context', '512', '--json');
+    const [{ items, neededBytes }] = json().models;
+    const sources = items.map(({ name, source }: { name: string; source: string }) => [
+      name,
+      source.includes('simulated allocation'),
+    ]);
+    expect(sources).toContainEqual(['KV cache', true]);
+    expect(sources).toContainEqual(['compute buffers', true]);
+    const elsewhere = await plenum(
+      'fit',
+      path,
+      '--context',
+      '512',
+      '--json',
+      '--machine',
+      'm4-10c',
+    );
+    expect(JSON.stringify(elsewhere.json().models[0].items)).not.toContain('simulated');
+    if (process.platform !== 'linux' || process.arch !== 'x64') return;
+    expect(sources).toContainEqual(['repacked weights', true]);
+    expect(neededBytes).toBeGreaterThan(elsewhere.json().models[0].neededBytes);
   });
 
   it('asks this machine what it has when none is named', async () => {

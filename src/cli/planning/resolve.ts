@@ -18,6 +18,7 @@ import { listSynthetic, parseSynthSpec, syntheticHeader } from '../../model/synt
 import { geometryOfModel } from '../../planner/architecture.ts';
 import { findModel } from '../../planner/lookup.ts';
 import { quantNamed } from '../../planner/quant.ts';
+import type { HostSpec } from '../../wire/host.ts';
 import type { CliContext } from '../context.ts';
 import { purposeOf } from '../serving/role.ts';
 import { modelHome } from '../storage/home.ts';
@@ -30,6 +31,9 @@ export interface NamedModel {
   readonly source: string;
   /** Context that `serve` would give it. */
   readonly contextTokensDefault: number;
+  readonly role: HostSpec['role'];
+  /** Of a file that is here; null for any other. */
+  readonly path: string | null;
   /** Where it is of the catalogue; null for a file. */
   readonly entry: { readonly model: CatalogueModel; readonly quant: string } | null;
 }
@@ -73,7 +77,7 @@ async function nameModel(
   const entry = options.catalogue.models.find(({ id }) => id === name.toLowerCase());
   if (entry !== undefined) return ofCatalogue(reference, entry, quant ?? options.quant);
   const stored = await storedPath(reference, context);
-  if (stored !== null) return ofHeader(reference, await inspectGguf(stored), stored);
+  if (stored !== null) return ofFile(reference, stored);
   if (CATALOG.some((known) => known.name === name)) return starterModel(reference, context);
   if (quant !== undefined && listSynthetic().some(({ spec }) => spec.startsWith(`${name}@`))) {
     return syntheticModel(reference, reference);
@@ -93,6 +97,8 @@ function ofCatalogue(
     geometry: geometryOfModel(model, quant),
     source: 'catalogue',
     contextTokensDefault: Math.min(model.contextTokens, CONTEXT_TOKENS_DEFAULT),
+    role: 'generate',
+    path: null,
     entry: { model, quant },
   };
 }
@@ -111,8 +117,12 @@ async function storedPath(name: string, context: CliContext): Promise<string | n
 
 function ofHeader(reference: string, header: GgufHeader, source: string): NamedModel {
   const geometry = geometryOf(header);
-  const { contextTokensDefault } = purposeOf(geometry, header);
-  return { reference, geometry, source, contextTokensDefault, entry: null };
+  const { contextTokensDefault, role } = purposeOf(geometry, header);
+  return { reference, geometry, source, contextTokensDefault, role, path: null, entry: null };
+}
+
+async function ofFile(reference: string, path: string): Promise<NamedModel> {
+  return { ...ofHeader(reference, await inspectGguf(path), path), path };
 }
 
 async function parsedModel(
@@ -126,7 +136,7 @@ async function parsedModel(
       const path = written.startsWith('~/')
         ? resolve(userHome(context.env), written.slice(2))
         : resolve(context.cwd, written);
-      return ofHeader(text, await inspectGguf(path), path);
+      return ofFile(text, path);
     }
     case 'synthetic':
       return syntheticModel(text, reference.spec);
@@ -138,7 +148,7 @@ async function parsedModel(
       const store = new ModelStore(modelHome(context));
       const record = await store.find(formatReference(reference));
       const [path] = record === null ? [] : await store.paths(record);
-      if (path !== undefined) return ofHeader(text, await inspectGguf(path), path);
+      if (path !== undefined) return ofFile(text, path);
       const { env } = context;
       const { remoteHeader } = await import('./remote-header.ts');
       const remote = await remoteHeader(reference, { env, signal: context.interrupted() });
@@ -159,7 +169,7 @@ async function starterModel(name: string, context: CliContext): Promise<NamedMod
   const store = new ModelStore(modelHome(context));
   const record = await store.find(name);
   const [path] = record === null ? [] : await store.paths(record);
-  if (path !== undefined) return ofHeader(name, await inspectGguf(path), path);
+  if (path !== undefined) return ofFile(name, path);
   const entry = CATALOG.find((known) => known.name === name);
   const mirror = entry?.mirrors.find(({ kind }) => kind === 'hub');
   if (mirror?.kind !== 'hub') {

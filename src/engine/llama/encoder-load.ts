@@ -7,15 +7,9 @@ import { PlenumError } from '../../base/errors.ts';
 import { ENCODERS, POOLING, type Pooling } from '../../model/geometry-arch.ts';
 import { type EngineDevice, encodeBatchTokens } from '../../planner/engine-shape.ts';
 import type { EncoderOptions } from '../encoder.ts';
-import {
-  type Binding,
-  type ContextParams,
-  freeThreadpool,
-  LLAMA_MAX_SEQ,
-  type Pointer,
-} from './binding.ts';
+import { type Binding, type ContextParams, LLAMA_MAX_SEQ, type Pointer } from './binding.ts';
 import type { Placed } from './facts.ts';
-import { attachPool, type LlamaSpec, loadModel, newContext } from './load.ts';
+import { type LlamaSpec, loadModel, newContext, withThreads } from './load.ts';
 import { readMeta } from './memory.ts';
 import type { NativeLibrary } from './native.ts';
 import { defaultThreads } from './threads.ts';
@@ -65,13 +59,7 @@ export async function loadNativeEncoder(
     const device = deviceOf(gpuLayers);
     const params = contextParams(binding, { options, threads, pooling: kind.pooling, device });
     const context = await newContext(library, model, params);
-    const pool = attachPool(binding, context, threads);
-    free = () => {
-      if (pool !== null) binding.detachThreadpool(context);
-      binding.contextFree(context);
-      if (pool !== null) freeThreadpool(binding, pool.cpu, pool.pool);
-      binding.modelFree(model);
-    };
+    free = withThreads(binding, { model, context, threads });
     const memory: Pointer | null = binding.memory(context);
     const layers = binding.modelLayers(model) + 1;
     const outputWidth = binding.modelOutputWidth(model);

@@ -73,13 +73,7 @@ export async function loadNative(
     const threads = spec.threads ?? defaultThreads();
     const params = contextParams(binding, { spec, options, threads, gpu });
     const context = await newContext(library, model, params);
-    const pool = attachPool(binding, context, threads);
-    free = () => {
-      if (pool !== null) binding.detachThreadpool(context);
-      binding.contextFree(context);
-      if (pool !== null) freeThreadpool(binding, pool.cpu, pool.pool);
-      binding.modelFree(model);
-    };
+    free = withThreads(binding, { model, context, threads });
     const memory: Pointer | null = binding.memory(context);
     if (memory === null) throw unsupported(binding, { model, path: spec.path }, 'no KV cache');
     const layers = binding.modelLayers(model) + 1;
@@ -229,19 +223,23 @@ export async function newContext(
 }
 
 /**
- * Without a pool of its own a context starts and joins its threads in every step. One thread needs
- * no pool.
+ * Gives a context a pool of threads; without one it starts and joins its threads in every step. One
+ * thread needs no pool. Returns what frees all three.
  */
-export function attachPool(
+export function withThreads(
   binding: Binding,
-  context: Pointer,
-  threads: number,
-): { cpu: Pointer; pool: Pointer } | null {
+  loaded: { readonly model: Pointer; readonly context: Pointer; readonly threads: number },
+): () => void {
+  const { model, context, threads } = loaded;
   const cpu = threads > 1 ? cpuBackend(binding) : null;
   const pool = cpu === null ? null : newThreadpool(binding, cpu, threads);
-  if (cpu === null || pool === null) return null;
-  binding.attachThreadpool(context, pool, pool);
-  return { cpu, pool };
+  if (pool !== null) binding.attachThreadpool(context, pool, pool);
+  return () => {
+    if (pool !== null) binding.detachThreadpool(context);
+    binding.contextFree(context);
+    if (cpu !== null && pool !== null) freeThreadpool(binding, cpu, pool);
+    binding.modelFree(model);
+  };
 }
 
 /** For errors while a step computes. */

@@ -12,9 +12,9 @@ import type { SimSpec } from '../../wire/host.ts';
 import type { EncodedBatch, Encoder, EncoderEngineFacts, EncoderOptions } from '../encoder.ts';
 import { checkBatch } from '../encoder-batch.ts';
 import type { EngineStats } from '../port.ts';
-import { realEffects, type SimEffects } from './engine.ts';
+import { pretendToLoad, realEffects, type SimEffects } from './engine.ts';
 import { fraction, mix } from './hash.ts';
-import { CONTROL, SIM_VOCAB_MAX, SIM_VOCAB_MIN, SimVocab } from './vocab.ts';
+import { CONTROL, SimVocab } from './vocab.ts';
 
 const DIMENSIONS = 64;
 const LABELS = ['safe', 'unsafe'] as const;
@@ -31,16 +31,7 @@ export async function openSimEncoder(
   options: EncoderOptions,
   effects: SimEffects = realEffects(),
 ): Promise<Encoder> {
-  options.onProgress(0);
-  await effects.sleep(0);
-  if (spec.faults.failLoad !== null) throw new PlenumError('load_failed', spec.faults.failLoad);
-  if (spec.vocabSize < SIM_VOCAB_MIN || spec.vocabSize > SIM_VOCAB_MAX) {
-    throw new PlenumError(
-      'load_failed',
-      `sim vocabSize is ${spec.vocabSize}; it must lie in [${SIM_VOCAB_MIN}, ${SIM_VOCAB_MAX}]`,
-    );
-  }
-  options.onProgress(1);
+  await pretendToLoad(spec, options, effects);
   return new SimEncoder(spec, options, effects);
 }
 

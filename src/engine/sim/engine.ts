@@ -79,7 +79,17 @@ export async function openSimEngine(
   options: EngineOptions,
   effects: SimEffects = realEffects(),
 ): Promise<SimEngine> {
-  options.onProgress(0);
+  await pretendToLoad(spec, options, effects);
+  return new SimEngine(spec, options, effects);
+}
+
+/** Rejects with PlenumError `load_failed` when the spec asks for it or is out of range. */
+export async function pretendToLoad(
+  spec: SimSpec,
+  { onProgress }: { readonly onProgress: (fraction: number) => void },
+  effects: SimEffects,
+): Promise<void> {
+  onProgress(0);
   await effects.sleep(0);
   if (spec.faults.failLoad !== null) throw new PlenumError('load_failed', spec.faults.failLoad);
   if (spec.vocabSize < SIM_VOCAB_MIN || spec.vocabSize > SIM_VOCAB_MAX) {
@@ -88,8 +98,7 @@ export async function openSimEngine(
       `sim vocabSize is ${spec.vocabSize}; it must lie in [${SIM_VOCAB_MIN}, ${SIM_VOCAB_MAX}]`,
     );
   }
-  options.onProgress(1);
-  return new SimEngine(spec, options, effects);
+  onProgress(1);
 }
 
 function simFacts(spec: SimSpec, options: EngineOptions, vocab: SimVocab): EngineFacts {
