@@ -56,7 +56,7 @@ it('has the cache that the arithmetic has, and is remembered', async () => {
   expect(items.find((item) => item.name === 'compute buffers')?.source).toContain('simulated');
 });
 
-// The account by kinds of buffer is read on Linux alone, and which weights are copied depends on the
+// The account by kinds of buffer is read on Linux alone; which weights are copied depends on the
 // processor.
 it.runIf(process.platform === 'linux' && process.arch === 'x64')(
   'counts the copy that a processor makes of 4-bit weights, also of those with a tied head',
