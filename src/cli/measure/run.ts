@@ -9,6 +9,7 @@ import { ensureModel } from '../../model/registry.ts';
 import { listSynthetic, SYNTHETIC_PREFIX } from '../../model/synth.ts';
 import { modelCost } from '../../planner/model-cost.ts';
 import type { CliContext } from '../context.ts';
+import { kernelsServed } from '../planning/here.ts';
 import { wholeFlag } from '../planning/numbers.ts';
 import { pullReporter } from '../pull-reporter.ts';
 import { modelHome } from '../storage/home.ts';
@@ -30,8 +31,8 @@ export interface MeasureOptions {
 }
 
 /**
- * As `serve` has it unless told otherwise: cells for the whole context of every sequence, so that
- * the engine chooses the kernels that it serves with. The longest that is measured is 664 tokens.
+ * As `serve` has it unless told otherwise: cells for the whole context of every sequence. The
+ * longest that is measured is 664 tokens; attention is that of the longer contexts of chats.
  */
 const STEP_TOKENS = 512;
 const CONTEXT_TOKENS = 1024;
@@ -137,6 +138,7 @@ export async function openModel(
 ): Promise<MeasuredModel> {
   say(`loading ${name}, ${formatBytes(geometry.weights.bytes)}`);
   const contextTokens = Math.min(geometry.contextTokens, CONTEXT_TOKENS);
+  const { attention } = kernelsServed(process.platform === 'darwin');
   const meter = await openMeter(
     {
       engine: {
@@ -145,6 +147,7 @@ export async function openModel(
         threads,
         gpuLayers: null,
         cacheType: 'f16',
+        flashAttention: attention === 'plain' ? 'off' : 'auto',
         stepTokensMax: STEP_TOKENS,
       },
       contextTokens,

@@ -96,7 +96,7 @@ export async function machineHere(
 }
 
 /** What an engine has that is told nothing, with cells for the whole context of each sequence. */
-function kernelsServed(gpu: boolean): Kernels {
+export function kernelsServed(gpu: boolean): Kernels {
   const spec = { gpuLayers: null, cacheType: 'f16', stepTokensMax: 512 } as const;
   const options = { cells: CHAT_TOKENS, contextTokens: CHAT_TOKENS, parallel: 1 };
   return kernelsOf({ spec, options, gpu });
