@@ -29,7 +29,7 @@ export interface ProfileFit {
 
 /** Where the search begins, and how far it may go; shares are of the measured rates. */
 const FREE = {
-  bandwidth: [0.9, 0.2, 2],
+  read: [0.9, 0.2, 3],
   vector: [0.7, 0.02, 20],
   matrix: [0.9, 0.02, 20],
   padding: [2, 0.05, 64],
@@ -138,12 +138,13 @@ const has = (group: WeightGroup | null, kind: WeightKind): boolean =>
   group !== null && group.kinds[kind] >= KIND_SHARE_MIN;
 
 function layout({ kinds, expertKinds }: Known): readonly Free[] {
-  const { bandwidth, cache, kernelMicros, tiles, rows, vector, matrix, padding } = FREE;
+  const { read, cache, kernelMicros, tiles, rows, vector, matrix, padding } = FREE;
   const { experts, expertPadding, elementNanos } = FREE;
   const all = (free: Free, of: readonly WeightKind[]): Free[] => of.map(() => free);
   return [
-    ...[bandwidth, kernelMicros, elementNanos, cache, tiles, rows],
-    ...[...all(vector, kinds), ...all(matrix, kinds), ...all(padding, kinds)],
+    ...[kernelMicros, elementNanos, cache, tiles, rows],
+    ...[...all(read, kinds), ...all(vector, kinds), ...all(matrix, kinds)],
+    ...all(padding, kinds),
     ...all(experts, expertKinds),
     expertPadding,
   ];
@@ -153,9 +154,10 @@ function paramsOf(
   { kinds, expertKinds, kernels }: Known & { readonly kernels: MeasuredKernels },
   values: readonly number[],
 ): SpeedParams {
-  const [bandwidthShare = 1, kernelMicros = 0, elementNanos = 0, ...others] = values;
+  const [kernelMicros = 0, elementNanos = 0, ...others] = values;
   const [cacheShare = 1, tiles = 1, rows = 1, ...shares] = others;
   const next = (known: readonly WeightKind[]) => byKind(known, shares.splice(0, known.length));
+  const readShare = next(kinds);
   const vectorShare = next(kinds);
   const matrixShare = next(kinds);
   const paddingByKind = next(kinds);
@@ -163,7 +165,8 @@ function paramsOf(
   const blocks = kernels.attention === 'plain' ? { blockCells: BLOCK_CELLS } : {};
   const byRow = { ...attention, rowShare: rows, ...blocks };
   return {
-    bandwidthShare,
+    bandwidthShare: 1,
+    readShare,
     secondDieShare: 1,
     vectorShare,
     matrixShare,

@@ -12,7 +12,7 @@ const all = (value: number) => ({
 
 /** As an x86 core of 2021 measures: 12 GB/s, 60 GFLOP/s. */
 export const PROFILE: MachineProfile = {
-  schema: 2,
+  schema: 3,
   machine: {
     platform: 'linux',
     arch: 'x64',
@@ -29,7 +29,7 @@ export const PROFILE: MachineProfile = {
   bandwidth: { bytesPerSecond: 12e9, spreadPct: 3 },
   opsPerSecond: 60e9,
   params: {
-    bandwidthShare: 0.9,
+    readShare: { ...all(0.9), float: 0.8 },
     kernelMicros: 4,
     elementNanos: 3,
     softness: 4,

@@ -275,6 +275,21 @@ describe('a processor with a cache for each sequence', () => {
     }
   });
 
+  it('reads weights of each kind at a share of the bandwidth of its own', () => {
+    const model = defined(MODELS[0], 'a model');
+    const { params } = PROFILE;
+    const at = (factor: number): number => {
+      const of = Object.entries(params.readShare).map(([kind, share]) => [kind, share * factor]);
+      const readShare = { ...params.readShare, ...Object.fromEntries(of) };
+      const changed = { ...PROFILE, params: { ...params, readShare } };
+      return plannedStepMs(decode(1, 1), profileSteps(changed, model, 'f16'));
+    };
+    expect(at(0.5)).toBeGreaterThan(1.3 * at(1));
+    const unused = { ...params, readShare: { ...params.readShare, mx: 1e-3 } };
+    const same = profileSteps({ ...PROFILE, params: unused }, model, 'f16');
+    expect(plannedStepMs(decode(1, 1), same)).toBe(at(1));
+  });
+
   it('computes rows of one sequence in tiles, which one row of each of several is not', () => {
     const steps = stepsOf(defined(MODELS[0], 'a model'));
     const of = (sequences: number, cells: number): number =>

@@ -28,6 +28,7 @@ export function profileParams(profile: MachineProfile): FamilyParams {
   const decode = steps.filter(({ tokensEach }) => tokensEach === 1).length;
   return {
     ...own,
+    bandwidthShare: 1,
     ...(expertShare === null ? {} : { expertShare }),
     secondDieShare: 1,
     opsPerJoule: null,

@@ -29,6 +29,8 @@ export interface AttentionParams {
 export interface SpeedParams {
   /** Of peak bandwidth, when reading weights. */
   readonly bandwidthShare: number;
+  /** Of that share, by kind of weights, where their kernels were measured one by one. */
+  readonly readShare?: Readonly<Record<WeightKind, number>>;
   /** What a second die adds to bandwidth, relative to the first. */
   readonly secondDieShare: number;
   /** Of the FP32 rate, in kernels for one row. */

@@ -66,7 +66,7 @@ export function stepTerms(
   const weights = weightTerms(shape, cost, device);
   const elementsMs = elementMillis(shape.tokens, cost, device);
   const cache = cacheTerms(shape, cost, device, options);
-  const weightMs = (1e3 * weights.bytes) / (bandwidth * params.bandwidthShare);
+  const weightMs = (1e3 * weights.readBytes) / (bandwidth * params.bandwidthShare);
   const cacheMs = (1e3 * cache.bytes) / (bandwidth * device.attention.cacheShare);
   const matricesMs = soften(weightMs, weights.computeMs, params.softness);
   const attentionMs = soften(cacheMs, cache.computeMs, params.softness);
@@ -108,6 +108,8 @@ export function soften(a: number, b: number, p: number): number {
 
 interface WeightTerms {
   readonly bytes: number;
+  /** The same, more where a kind of weights is read slower than `bandwidthShare` says. */
+  readonly readBytes: number;
   readonly ops: number;
   readonly computeMs: number;
 }
@@ -121,30 +123,41 @@ function weightTerms(shape: StepShape, cost: ModelCost, device: Device): WeightT
   const passes = ubatchesOf(shape.tokens, device.params);
   const once = passTerms(shape.tokens / passes, cost, device);
   let bytes = passes * once.bytes;
+  let readBytes = passes * once.readBytes;
   let ops = passes * once.ops;
   let computeMs = passes * once.computeMs;
   if (outputs > 0) {
     bytes += cost.head.bytes;
+    readBytes += cost.head.bytes * readFactor(cost.head, device);
     ops += 2 * cost.head.parameters * outputs;
     computeMs += rowsMs(cost.head, outputs, 1, device);
   }
-  return { bytes, ops, computeMs };
+  return { bytes, readBytes, ops, computeMs };
 }
 
 /** All layers once, for `tokens` rows. */
 function passTerms(tokens: number, cost: ModelCost, device: Device): WeightTerms {
   let { bytes } = cost.dense;
+  let readBytes = bytes * readFactor(cost.dense, device);
   let ops = 2 * cost.dense.parameters * tokens;
   let computeMs = rowsMs(cost.dense, tokens, 1, device);
   if (cost.experts !== null) {
     const { count, used } = cost.experts;
     const touched = expectedExperts(count, used, tokens);
     const rows = (tokens * used) / touched;
-    bytes += (cost.experts.bytes * touched) / count;
+    const expertBytes = (cost.experts.bytes * touched) / count;
+    bytes += expertBytes;
+    readBytes += expertBytes * readFactor(cost.experts, device);
     ops += (2 * cost.experts.parameters * tokens * used) / count;
     computeMs += expertsMs(cost.experts, rows, touched / count, device);
   }
-  return { bytes, ops, computeMs };
+  return { bytes, readBytes, ops, computeMs };
+}
+
+/** How many times as long a group's bytes take as `bandwidthShare` says. */
+function readFactor({ kinds }: WeightGroup, { params: { readShare } }: Device): number {
+  if (readShare === undefined) return 1;
+  return WEIGHT_KINDS.reduce((sum, kind) => sum + kinds[kind] / readShare[kind], 0);
 }
 
 /**
@@ -195,7 +208,7 @@ function cacheTerms(
   cost: ModelCost,
   device: Device,
   { cacheElementBytes }: StepOptions,
-): WeightTerms {
+): Omit<WeightTerms, 'readBytes'> {
   const { tokens, sequences, attended } = shape;
   if (tokens === 0) return { bytes: 0, ops: 0, computeMs: 0 };
   const { attention } = device;

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 
 /** Raised whenever a field changes its meaning; older profiles are measured anew. */
-export const PROFILE_SCHEMA = 2;
+export const PROFILE_SCHEMA = 3;
 
 const positive = z.number().positive();
 const share = z.number().positive();
@@ -35,7 +35,7 @@ export type MachineIdentity = z.output<typeof identity>;
 
 /** Parameters of the step-cost model; planner/speed-params.ts says what each means. */
 const params = z.strictObject({
-  bandwidthShare: share,
+  readShare: byKind,
   kernelMicros: z.number().nonnegative(),
   elementNanos: z.number().nonnegative(),
   softness: z.number().min(1),

@@ -137,10 +137,10 @@ const stepOf = ({ model, point, ms }: Series, predictedMs: number): ProfileStep 
 });
 
 function storedParams({ params }: ProfileFit): MachineProfile['params'] {
-  const { bandwidthShare, kernelMicros, softness, vectorShare, matrixShare } = params;
+  const { kernelMicros, softness, vectorShare, matrixShare } = params;
   const { cacheShare, attentionShare, rowShare, blockCells = null } = params.attention.flash;
   return {
-    bandwidthShare,
+    readShare: defined(params.readShare, 'reading of a fit'),
     kernelMicros,
     elementNanos: defined(params.elementNanos, 'elements of a fit'),
     softness,

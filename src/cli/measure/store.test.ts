@@ -72,8 +72,8 @@ describe('what cannot be used says why', () => {
   });
 
   it.each([
-    ['an older schema', { ...PROFILE, schema: 0 }, /schema 0 is older than 2/],
-    ['a newer schema', { ...PROFILE, schema: 3 }, /schema 3 is newer than 2/],
+    ['an older schema', { ...PROFILE, schema: 0 }, /schema 0 is older than 3/],
+    ['a newer schema', { ...PROFILE, schema: 4 }, /schema 4 is newer than 3/],
     ['no schema', { machine: PROFILE.machine }, /names no schema/],
     ['a rate of nothing', { ...PROFILE, opsPerSecond: 0 }, /opsPerSecond/],
     ['a missing part', { ...PROFILE, params: undefined }, /params/],
