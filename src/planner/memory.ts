@@ -89,7 +89,7 @@ export interface MemoryAsk {
 }
 
 /** Most tokens of a step where nothing else is said (config: step_tokens_max). */
-const STEP_TOKENS = 512;
+export const STEP_TOKENS = 512;
 /** The engine rounds cells up to a multiple of it (llama-context.cpp, n_ctx and n_ctx_seq). */
 const CELLS_MULTIPLE = 256;
 

@@ -24,7 +24,10 @@ export interface ModelWish {
   readonly cacheType: CacheType;
   /** What computes. Left out: a GPU. */
   readonly device?: EngineDevice;
-  /** A second copy of the weights, where the engine has said that it makes one. */
+  /**
+   * A second copy of the weights, where the engine has said that it makes one. Kept as it is where
+   * fewer bits are proposed, whose copy would be smaller.
+   */
   readonly repackedBytes?: number;
 }
 

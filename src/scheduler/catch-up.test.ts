@@ -59,6 +59,16 @@ test('prompts that are the many come in large chunks, as soon as their time is s
   expect(sizes.slice(0, 20).filter((tokens) => tokens >= 64).length).toBeGreaterThanOrEqual(3);
 });
 
+test('short prompts that are the many come together, within the time of the step', () => {
+  const time = timeModel(({ tokens }) => 10 + tokens);
+  const drive = new Drive(options({ stepTokensMax: 512, time, parallel: 8, cells: 8192 }));
+  drive.submit(request(1, tokensOf(1, 20), { maxTokens: 200 }));
+  while ((drive.produced.get(1) ?? []).length < 2) drive.step();
+  for (let key = 2; key <= 7; key++) drive.submit(request(key, tokensOf(key, 10)));
+  // 11 ms of decoding; six prompts beside one stream may have 18 times as much, 60 tokens need 60.
+  expect(drive.step()?.shape.tokens).toBe(61);
+});
+
 test('alone, a prompt’s step may take four times one token’s where that is longer', () => {
   const time = timeModel((s) => 400 + s.tokens);
   const drive = new Drive(options({ stepTokensMax: 2048, contextTokens: 4096, time }));

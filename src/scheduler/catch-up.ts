@@ -108,7 +108,8 @@ export function planCatchUp(
  * Where prompts are the many, they come one at a time and in pieces as large as half a second
  * computes, whole if they can: a piece is a pass over the weights of its own where each sequence
  * has its cache for itself, and all wait for the throughput. The oldest and the one with the least
- * left take turns. Between two pieces the streams have what the sharing by heads leaves them.
+ * left take turns. Between two pieces the streams have what the sharing by heads leaves them. Short
+ * ones come together where the step's time is enough for them.
  */
 function growByPieces(
   draft: StepDraft,
@@ -116,17 +117,33 @@ function growByPieces(
   terms: CatchUpTerms & { decodeMs: number; budgetMs: number },
 ): void {
   const { decodeMs, budgetMs, time, pace } = terms;
-  const shortest = behind.reduce((a, b) => (b.remaining < a.remaining ? b : a));
-  const s = pace.isOldestsTurn ? defined(behind[0], 'the oldest that is behind') : shortest;
-  const { shape, room } = draft;
+  let shareMs = budgetMs - decodeMs;
+  for (let waiting = behind; waiting.length > 0; ) {
+    const shortest = waiting.reduce((a, b) => (b.remaining < a.remaining ? b : a));
+    const s = pace.isOldestsTurn ? defined(waiting[0], 'the oldest that is behind') : shortest;
+    const before = time.predictMs(draft.shape);
+    const { count, ms } = pieceOf(draft, s, { time, decodeMs });
+    // Beside the first there are further ones only within the step's own time.
+    if (count === 0 || (waiting !== behind && ms > budgetMs)) return;
+    if (!pace.pay(shareMs, ms - before)) return;
+    addReserved(draft, s, { count, terms });
+    shareMs = 0;
+    waiting = waiting.filter((one) => one !== s);
+  }
+}
+
+/** Tokens of the next piece of a prompt, and the time of the step with it. */
+function pieceOf(
+  { shape, room }: StepDraft,
+  s: Sequence,
+  { time, decodeMs }: { readonly time: StepTimeModel; readonly decodeMs: number },
+): { readonly count: number; readonly ms: number } {
   const most = { shape, start: s.computed, remaining: sliceMax(s), room };
   const fits = chunkWithin(time, { ...most, budgetMs: decodeMs + CATCH_UP_STEP_MS_MAX });
   const least = Math.max(CHUNK_TOKENS_MIN, LARGE_STEP_TOKENS - shape.tokens);
   const count = Math.min(Math.max(fits, least), most.remaining, room);
-  const whole = withSlice(shape, { start: s.computed, length: count, outputs: 1 });
-  if (pace.pay(budgetMs - decodeMs, time.predictMs(whole) - decodeMs)) {
-    addReserved(draft, s, { count, terms });
-  }
+  const slice = { start: s.computed, length: count, outputs: 1 };
+  return { count, ms: time.predictMs(withSlice(shape, slice)) };
 }
 
 function catchUpStepMs(draft: StepDraft, oldest: Sequence, time: StepTimeModel): number {
@@ -216,12 +233,18 @@ export class CatchUpPace {
     return this.#pieces % 2 === 0;
   }
 
-  /** Adds a share; true when a piece of so many milliseconds is paid for, or long waited for. */
+  /**
+   * Adds a step's share, of which no more than one is left when the piece is paid for; true when it
+   * is, or was long waited for. Further pieces of the step come without a share.
+   */
   pay(shareMs: number, pieceMs: number): boolean {
     this.#savedMs += shareMs;
-    this.#steps += 1;
+    if (shareMs > 0) {
+      this.#savedMs = Math.min(this.#savedMs, pieceMs + shareMs);
+      this.#steps += 1;
+    }
     if (this.#savedMs < pieceMs && this.#steps <= LARGE_STEPS_APART_MAX) return false;
-    this.#savedMs = Math.max(0, Math.min(this.#savedMs, pieceMs + shareMs) - pieceMs);
+    this.#savedMs = Math.max(0, this.#savedMs - pieceMs);
     this.#steps = 0;
     this.#pieces += 1;
     return true;

@@ -94,8 +94,8 @@ export interface ProfileWish {
   readonly threads?: number;
   readonly compute?: MachineProfile['compute'];
   /**
-   * How it keeps its cache; any, when left out. A profile of the other attention will do: where
-   * contexts are short enough for both, their steps differ by a tenth.
+   * How it keeps its cache; any, when left out. A profile of the other attention will do: a
+   * host corrects it as it runs, from nearer than a guess would be.
    */
   readonly kernels?: Pick<MachineProfile['kernels'], 'layout'>;
 }

@@ -5,13 +5,10 @@
 import { join } from 'node:path';
 import { defaultThreads } from '../../engine/llama/threads.ts';
 import { hostNeed } from '../../planner/host-need.ts';
-import type { MemoryNeed } from '../../planner/memory.ts';
+import { type MemoryNeed, STEP_TOKENS } from '../../planner/memory.ts';
 import { weighHost } from '../../pool/weigh.ts';
 import { ENCODE_LIMITS, type HostSpec } from '../../wire/host.ts';
 import type { Wanted } from './wanted.ts';
-
-/** Most tokens of one step, as `serve` has it. */
-const STEP_TOKENS = 512;
 
 export interface WeighedWish {
   readonly need: MemoryNeed;
