@@ -65,6 +65,7 @@ export interface MeasuredKernels {
 }
 
 export interface MeasuredMachine {
+  readonly compute: 'cpu' | 'gpu';
   readonly bandwidthBytesPerSecond: number;
   readonly kernels: MeasuredKernels;
 }
@@ -72,14 +73,14 @@ export interface MeasuredMachine {
 /** Throws `usage` for too few steps. */
 export function fitProfile(
   steps: readonly MeasuredStep[],
-  { bandwidthBytesPerSecond, kernels }: MeasuredMachine,
+  { compute, bandwidthBytesPerSecond, kernels }: MeasuredMachine,
 ): ProfileFit {
   if (steps.length < STEPS_MIN) {
     const message = `${steps.length} measured steps are too few to fit a machine: ${STEPS_MIN}`;
     throw new PlenumError('usage', message);
   }
   const opsPerSecond = Math.max(...steps.map(rateOf));
-  const known = { ...knownOf(steps), kernels };
+  const known = { ...knownOf(steps), kernels, compute };
   const free = layout(known);
   const deviceAt = (values: readonly number[]): Device =>
     measuredDevice({ bandwidthBytesPerSecond, opsPerSecond, params: paramsOf(known, values) });
@@ -151,7 +152,7 @@ function layout({ kinds, expertKinds }: Known): readonly Free[] {
 }
 
 function paramsOf(
-  { kinds, expertKinds, kernels }: Known & { readonly kernels: MeasuredKernels },
+  { kinds, expertKinds, kernels, compute }: Known & Pick<MeasuredMachine, 'kernels' | 'compute'>,
   values: readonly number[],
 ): SpeedParams {
   const [kernelMicros = 0, elementNanos = 0, ...others] = values;
@@ -175,6 +176,7 @@ function paramsOf(
     ratesPerCore: null,
     attention: { flash: byRow, plain: byRow },
     softness: SOFTNESS,
+    oneRowKernels: compute === 'cpu',
     tilePadding: 0,
     paddingByKind,
     ...(expertKinds.length === 0

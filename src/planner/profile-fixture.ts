@@ -12,7 +12,7 @@ const all = (value: number) => ({
 
 /** As an x86 core of 2021 measures: 12 GB/s, 60 GFLOP/s. */
 export const PROFILE: MachineProfile = {
-  schema: 3,
+  schema: 4,
   machine: {
     platform: 'linux',
     arch: 'x64',
@@ -33,6 +33,7 @@ export const PROFILE: MachineProfile = {
     kernelMicros: 4,
     elementNanos: 3,
     softness: 4,
+    oneRowKernels: true,
     vectorShare: { ...all(0.6), float: 0.3, q8: 0.4 },
     matrixShare: { ...all(1), float: 0.45, k6: 0.65 },
     paddingByKind: { ...all(2), q8: 3, k6: 1 },

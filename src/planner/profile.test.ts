@@ -37,6 +37,7 @@ const MODELS = await Promise.all(
   ].map(geometry),
 );
 const MEASURED = {
+  compute: PROFILE.compute,
   bandwidthBytesPerSecond: PROFILE.bandwidth.bytesPerSecond,
   kernels: PROFILE.kernels,
 };

@@ -50,6 +50,11 @@ export interface SpeedParams {
   readonly attention: Readonly<Record<AttentionKind, AttentionParams>>;
   /** Exponent that softens the knee between two terms. */
   readonly softness: number;
+  /**
+   * One row takes a vector kernel and more a matrix kernel, even where that is slower: processors lay
+   * quantised weights out for tiles. Left out or false where the faster of the two is taken.
+   */
+  readonly oneRowKernels?: boolean;
   /** Rows by which the last tile of a matrix kernel is idle. */
   readonly tilePadding: number;
   /** The same by kind, where each kind's kernel has tiles of its own. */

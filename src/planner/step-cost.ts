@@ -166,6 +166,9 @@ function readFactor({ kinds }: WeightGroup, { params: { readShare } }: Device): 
  */
 function rowsMs(group: WeightGroup, rows: number, share: number, device: Device): number {
   const { params, vectorOpsPerSecond: vector, matrixOpsPerSecond: matrix } = device;
+  if (params.oneRowKernels === true && vector !== null && matrix !== null) {
+    return laidOutMs(group, rows, share, { params, vector, matrix });
+  }
   let perRow = 0;
   let perTile = 0;
   let perTileUnpadded = 0;
@@ -182,6 +185,29 @@ function rowsMs(group: WeightGroup, rows: number, share: number, device: Device)
   if (vector === null) return matrix === null ? 0 : (1e3 * ops * perTileUnpadded) / matrix;
   const vectorMs = (1e3 * ops * rows * perRow) / vector;
   return matrix === null ? vectorMs : Math.min(vectorMs, (1e3 * ops * perTile) / matrix);
+}
+
+interface Rates {
+  readonly params: SpeedParams;
+  readonly vector: number;
+  readonly matrix: number;
+}
+
+/** The same where kernels follow from the number of rows; floats, as they are, have the faster. */
+function laidOutMs(group: WeightGroup, rows: number, share: number, rates: Rates): number {
+  const { params, vector, matrix } = rates;
+  let seconds = 0;
+  for (const kind of WEIGHT_KINDS) {
+    const ops = 2 * group.parameters * share * group.kinds[kind];
+    if (ops === 0) continue;
+    const padding = params.paddingByKind?.[kind] ?? params.tilePadding;
+    const oneRow = ops / (vector * params.vectorShare[kind]);
+    const tiles = (ops * (rows + padding)) / (matrix * params.matrixShare[kind]);
+    if (kind === 'float') seconds += Math.min(oneRow * rows, tiles);
+    // More rows are never faster than one.
+    else seconds += rows <= 1 ? oneRow * rows : Math.max(oneRow, tiles);
+  }
+  return 1e3 * seconds;
 }
 
 function expertsMs(group: WeightGroup, rows: number, share: number, device: Device): number {

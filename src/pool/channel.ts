@@ -16,12 +16,11 @@ import {
 import type { FromHost, HostFacts, HostSpec, ToHost, TokenPiece } from '../wire/host.ts';
 import type { LoadReport } from '../wire/report.ts';
 import type { TurnOrder, TurnReport } from '../wire/turn.ts';
+import { hostEnvironment } from './host-environment.ts';
 
 const HOST_MAIN = new URL('../host/main.ts', import.meta.url);
 const STDERR_LINES_MAX = 20;
 const STDERR_LINE_CHARS_MAX = 400;
-/** Never handed to a host: it needs none of them, and a native crash may dump its environment. */
-const SECRET_ENV = /KEY|TOKEN|SECRET|PASSWORD/i;
 
 export interface ChannelListener {
   readonly onProgress: (fraction: number) => void;
@@ -235,14 +234,4 @@ export class HostChannel {
     }
     this.#stderr.splice(0, Math.max(0, this.#stderr.length - STDERR_LINES_MAX));
   }
-}
-
-/**
- * Without secrets, and with one thread for asynchronous calls: a host makes one at a time. With
- * several, each step is on another thread than the last, perhaps on another core, which took 4 % of
- * one stream's rate (135M, two cores).
- */
-export function hostEnvironment(): NodeJS.ProcessEnv {
-  const kept = Object.entries(process.env).filter(([name]) => !SECRET_ENV.test(name));
-  return { ...Object.fromEntries(kept), UV_THREADPOOL_SIZE: '1' };
 }

@@ -11,8 +11,8 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import type { HostSpec } from '../wire/host.ts';
 import type { SimulatedAllocation, WeighReply } from '../wire/pool.ts';
-import { hostEnvironment } from './channel.ts';
 import { unlessMissing } from './files.ts';
+import { hostEnvironment } from './host-environment.ts';
 
 export type Weighed =
   | { readonly allocation: SimulatedAllocation }

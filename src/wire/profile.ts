@@ -5,7 +5,7 @@
 import { z } from 'zod';
 
 /** Raised whenever a field changes its meaning; older profiles are measured anew. */
-export const PROFILE_SCHEMA = 3;
+export const PROFILE_SCHEMA = 4;
 
 const positive = z.number().positive();
 const share = z.number().positive();
@@ -39,6 +39,7 @@ const params = z.strictObject({
   kernelMicros: z.number().nonnegative(),
   elementNanos: z.number().nonnegative(),
   softness: z.number().min(1),
+  oneRowKernels: z.boolean(),
   vectorShare: byKind,
   matrixShare: byKind,
   paddingByKind: byKind,

@@ -100,14 +100,15 @@ export function profileOf(parts: ProfileParts): MachineProfile {
   });
   const { kernels } = facts;
   const bandwidthBytesPerSecond = bandwidth.bytesPerSecond;
-  const fit = fitProfile(steps, { bandwidthBytesPerSecond, kernels });
+  const compute = isCpu(facts.device) ? 'cpu' : 'gpu';
+  const fit = fitProfile(steps, { compute, bandwidthBytesPerSecond, kernels });
   const profileSteps = series.map((one, i) => stepOf(one, fit.predictedMs[i] ?? 0));
   return {
     schema: PROFILE_SCHEMA,
     machine: parts.machine,
     engine: facts.engine,
     device: facts.device,
-    compute: isCpu(facts.device) ? 'cpu' : 'gpu',
+    compute,
     threads: parts.threads,
     kernels: { library: libraryOf(facts.device), ...kernels },
     measuredAt: measuredAt.toISOString(),
@@ -144,6 +145,7 @@ function storedParams({ params }: ProfileFit): MachineProfile['params'] {
     kernelMicros,
     elementNanos: defined(params.elementNanos, 'elements of a fit'),
     softness,
+    oneRowKernels: params.oneRowKernels === true,
     vectorShare,
     matrixShare,
     paddingByKind: defined(params.paddingByKind, 'padding of a fit'),

@@ -2,7 +2,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { fromErrorRecord, PlenumError } from '../../base/errors.ts';
-import { hostEnvironment } from '../../pool/channel.ts';
+import { hostEnvironment } from '../../pool/host-environment.ts';
 import type {
   FromMeasure,
   MeasuredEngine,

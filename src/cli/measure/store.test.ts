@@ -72,8 +72,16 @@ describe('what cannot be used says why', () => {
   });
 
   it.each([
-    ['an older schema', { ...PROFILE, schema: 0 }, /schema 0 is older than 3/],
-    ['a newer schema', { ...PROFILE, schema: 4 }, /schema 4 is newer than 3/],
+    [
+      'an older schema',
+      { ...PROFILE, schema: 0 },
+      new RegExp(`schema 0 is older than ${PROFILE.schema}`),
+    ],
+    [
+      'a newer schema',
+      { ...PROFILE, schema: PROFILE.schema + 1 },
+      new RegExp(`is newer than ${PROFILE.schema}`),
+    ],
     ['no schema', { machine: PROFILE.machine }, /names no schema/],
     ['a rate of nothing', { ...PROFILE, opsPerSecond: 0 }, /opsPerSecond/],
     ['a missing part', { ...PROFILE, params: undefined }, /params/],
