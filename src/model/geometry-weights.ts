@@ -19,7 +19,13 @@ export type WeightClass = (typeof WEIGHT_CLASSES)[number];
 export interface WeightSum {
   readonly parameters: number;
   readonly bytes: number;
+  /** Of the parameters, those of matrices that give out a multiple of PAGED_OUTPUTS numbers. */
+  readonly pagedParameters: number;
 }
+
+/** So many F32 numbers are a page of 4 KiB: rows of as many share the sets of a cache. */
+const PAGED_OUTPUTS = 1024;
+type Sum = { -readonly [key in keyof WeightSum]: number };
 
 export interface Weights {
   readonly parameters: number;
@@ -48,31 +54,37 @@ export interface WeightOptions {
 }
 
 export function weightsOf(tensors: readonly GgufTensor[], options: WeightOptions): Weights {
-  const sums = Object.fromEntries(
-    WEIGHT_CLASSES.map((name) => [name, { parameters: 0, bytes: 0 }]),
-  ) as Record<WeightClass, { parameters: number; bytes: number }>;
-  const lookup = { parameters: 0, bytes: 0 };
+  const sums = Object.fromEntries(WEIGHT_CLASSES.map((name) => [name, nothing()])) as Record<
+    WeightClass,
+    Sum
+  >;
+  const lookup = nothing();
   const bytesByType = new Map<string, number>();
   const types = Object.fromEntries(
     WEIGHT_CLASSES.map((name) => [name, new Map<string, number>()]),
   ) as Record<WeightClass, Map<string, number>>;
   const isTied = !options.isEncoder && !tensors.some(({ name }) => name === 'output.weight');
-  for (const { name, elements, bytes, type } of tensors) {
+  for (const { name, dims, elements, bytes, type } of tensors) {
     const weightClass = classOf(name);
-    add(sums[weightClass], elements, bytes);
+    const [, outputs = 1] = dims;
+    const pagedParameters = outputs % PAGED_OUTPUTS === 0 ? elements : 0;
+    add(sums[weightClass], { parameters: elements, bytes, pagedParameters });
     const isOutput = isTied && name === 'token_embd.weight';
-    if (weightClass === 'embedding' && !isOutput) add(lookup, elements, bytes);
+    if (weightClass === 'embedding' && !isOutput) {
+      add(lookup, { parameters: elements, bytes, pagedParameters });
+    }
     bytesByType.set(type.name, (bytesByType.get(type.name) ?? 0) + bytes);
     const own = types[weightClass];
     own.set(type.name, (own.get(type.name) ?? 0) + elements);
   }
-  const total = { parameters: 0, bytes: 0 };
-  for (const name of WEIGHT_CLASSES) add(total, sums[name].parameters, sums[name].bytes);
+  const total = nothing();
+  for (const name of WEIGHT_CLASSES) add(total, sums[name]);
   const idle = options.experts === 0 ? 0 : 1 - options.expertsUsed / options.experts;
-  const active = (of: keyof WeightSum): number =>
+  const active = (of: 'parameters' | 'bytes'): number =>
     Math.round(total[of] - lookup[of] - idle * sums.experts[of]);
   return {
-    ...total,
+    parameters: total.parameters,
+    bytes: total.bytes,
     activeParameters: active('parameters'),
     activeBytes: active('bytes'),
     byClass: sums,
@@ -83,9 +95,12 @@ export function weightsOf(tensors: readonly GgufTensor[], options: WeightOptions
   };
 }
 
-function add(sum: { parameters: number; bytes: number }, parameters: number, bytes: number): void {
+const nothing = (): Sum => ({ parameters: 0, bytes: 0, pagedParameters: 0 });
+
+function add(sum: Sum, { parameters, bytes, pagedParameters }: WeightSum): void {
   sum.parameters += parameters;
   sum.bytes += bytes;
+  sum.pagedParameters += pagedParameters;
 }
 
 const RULES: readonly (readonly [pattern: RegExp, weightClass: WeightClass])[] = [

@@ -3,7 +3,7 @@
  * bytes, kernels. Pure sums over a geometry.
  */
 import type { ModelGeometry } from '../model/geometry.ts';
-import type { WeightClass, Weights } from '../model/geometry-weights.ts';
+import type { WeightClass, WeightSum, Weights } from '../model/geometry-weights.ts';
 
 /**
  * Kernels decode weights of different kinds at different speeds. `k6` stands apart from the other
@@ -17,6 +17,8 @@ export interface WeightGroup {
   readonly parameters: number;
   /** Share of the parameters by kind; the shares sum to 1. */
   readonly kinds: Readonly<Record<WeightKind, number>>;
+  /** Share of them whose rows of results are whole pages of 4 KiB. */
+  readonly paged: number;
 }
 
 /** Layers that keep the same of each token. */
@@ -30,6 +32,12 @@ export interface CacheGroup {
   readonly windowTokens: number | null;
 }
 
+/** Shares of the weights that every token needs, and of the experts. */
+export interface WeightShares {
+  readonly dense: number;
+  readonly experts: number;
+}
+
 export interface ModelCost {
   /** Read whole by every step: attention, feed-forward, norms. */
   readonly dense: WeightGroup;
@@ -37,6 +45,11 @@ export interface ModelCost {
   readonly experts: (WeightGroup & { readonly count: number; readonly used: number }) | null;
   /** The output matrix, for the rows whose logits are wanted. */
   readonly head: WeightGroup;
+  /**
+   * What of the weights is the last layer's feed-forward block, which is computed for those rows
+   * alone: nobody attends to what it gives (inp_out_ids in llama.cpp's src/models).
+   */
+  readonly last: WeightShares;
   readonly cache: readonly CacheGroup[];
   /** Kernels that a step launches: see KERNELS_*. */
   readonly kernels: number;
@@ -58,7 +71,9 @@ export function modelCost(geometry: ModelGeometry): ModelCost {
   const { weights, layers, experts, expertsUsed, width } = geometry;
   const { byClass } = weights;
   const kinds = (...classes: WeightClass[]): Kinds => kindShares(weights, classes);
-  const head = weights.isTied ? byClass.embedding : byClass.output;
+  const paged = (...classes: WeightClass[]): number => pagedShare(weights, classes);
+  const headClass = weights.isTied ? 'embedding' : 'output';
+  const head = byClass[headClass];
   const denseBytes =
     weights.bytes - byClass.embedding.bytes - byClass.output.bytes - byClass.experts.bytes;
   const denseParameters =
@@ -68,14 +83,35 @@ export function modelCost(geometry: ModelGeometry): ModelCost {
     byClass.experts.parameters;
   const perLayer = experts > 0 ? KERNELS_EXPERT_LAYER : KERNELS_DENSE_LAYER;
   return {
-    dense: { bytes: denseBytes, parameters: denseParameters, kinds: kinds(...DENSE_CLASSES) },
+    dense: {
+      bytes: denseBytes,
+      parameters: denseParameters,
+      kinds: kinds(...DENSE_CLASSES),
+      paged: paged(...DENSE_CLASSES),
+    },
     experts:
       experts === 0
         ? null
-        : { ...byClass.experts, kinds: kinds('experts'), count: experts, used: expertsUsed },
+        : {
+            bytes: byClass.experts.bytes,
+            parameters: byClass.experts.parameters,
+            kinds: kinds('experts'),
+            paged: paged('experts'),
+            count: experts,
+            used: expertsUsed,
+          },
     head: geometry.isEncoder
-      ? { bytes: 0, parameters: 0, kinds: ONLY_FLOAT }
-      : { ...head, kinds: kinds(weights.isTied ? 'embedding' : 'output') },
+      ? { bytes: 0, parameters: 0, kinds: ONLY_FLOAT, paged: 0 }
+      : {
+          bytes: head.bytes,
+          parameters: head.parameters,
+          kinds: kinds(headClass),
+          paged: paged(headClass),
+        },
+    last: {
+      dense: byClass.feed_forward.parameters / layers.length / denseParameters,
+      experts: 1 / layers.length,
+    },
     cache: cacheGroups(geometry),
     kernels: layers.length * perLayer + KERNELS_ENDS,
     layers: layers.length,
@@ -111,6 +147,13 @@ function kindShares({ typesByClass }: Weights, classes: readonly WeightClass[]):
   if (total === 0) return ONLY_FLOAT;
   for (const kind of WEIGHT_KINDS) sums[kind] /= total;
   return sums;
+}
+
+function pagedShare({ byClass }: Weights, classes: readonly WeightClass[]): number {
+  const sum = (of: keyof WeightSum): number =>
+    classes.reduce((total, name) => total + byClass[name][of], 0);
+  const parameters = sum('parameters');
+  return parameters === 0 ? 0 : sum('pagedParameters') / parameters;
 }
 
 function kindOf(type: string): WeightKind {

@@ -40,6 +40,7 @@ const FREE = {
   experts: [0.6, 0.02, 20],
   expertPadding: [0.3, 0.01, 8],
   elementNanos: [3, 0.05, 50],
+  paged: [1.1, 1, 3],
 } as const;
 
 /** Measured steps change from one term to the other abruptly: a processor overlaps the two. */
@@ -140,10 +141,10 @@ const has = (group: WeightGroup | null, kind: WeightKind): boolean =>
 
 function layout({ kinds, expertKinds }: Known): readonly Free[] {
   const { read, cache, kernelMicros, tiles, rows, vector, matrix, padding } = FREE;
-  const { experts, expertPadding, elementNanos } = FREE;
+  const { experts, expertPadding, elementNanos, paged } = FREE;
   const all = (free: Free, of: readonly WeightKind[]): Free[] => of.map(() => free);
   return [
-    ...[kernelMicros, elementNanos, cache, tiles, rows],
+    ...[kernelMicros, elementNanos, cache, tiles, rows, paged],
     ...[...all(read, kinds), ...all(vector, kinds), ...all(matrix, kinds)],
     ...all(padding, kinds),
     ...all(experts, expertKinds),
@@ -156,7 +157,7 @@ function paramsOf(
   values: readonly number[],
 ): SpeedParams {
   const [kernelMicros = 0, elementNanos = 0, ...others] = values;
-  const [cacheShare = 1, tiles = 1, rows = 1, ...shares] = others;
+  const [cacheShare = 1, tiles = 1, rows = 1, pagedFactor = 1, ...shares] = others;
   const next = (known: readonly WeightKind[]) => byKind(known, shares.splice(0, known.length));
   const readShare = next(kinds);
   const vectorShare = next(kinds);
@@ -179,6 +180,7 @@ function paramsOf(
     oneRowKernels: compute === 'cpu',
     tilePadding: 0,
     paddingByKind,
+    pagedFactor,
     ...(expertKinds.length === 0
       ? {}
       : { expertShare: next(expertKinds), expertPadding: shares[0] ?? 0 }),

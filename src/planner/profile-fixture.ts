@@ -37,6 +37,7 @@ export const PROFILE: MachineProfile = {
     vectorShare: { ...all(0.6), float: 0.3, q8: 0.4 },
     matrixShare: { ...all(1), float: 0.45, k6: 0.65 },
     paddingByKind: { ...all(2), q8: 3, k6: 1 },
+    pagedFactor: 1.2,
     expertShare: { ...all(0.6), q8: 0.4 },
     expertPadding: 0.4,
     attention: { cacheShare: 0.9, attentionShare: 0.3, rowShare: 0.15, blockCells: 256 },

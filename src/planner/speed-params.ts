@@ -60,6 +60,11 @@ export interface SpeedParams {
   /** The same by kind, where each kind's kernel has tiles of its own. */
   readonly paddingByKind?: Readonly<Record<WeightKind, number>>;
   /**
+   * How many times as long tiles take where rows of the result are whole pages of 4 KiB: all of a
+   * tile's rows then share one set of the cache. 1 where it is left out.
+   */
+  readonly pagedFactor?: number;
+  /**
    * Of the sustained matrix rate, in matrices of experts whose rows are computed one by one, as
    * processors do; left out where experts run like other matrices.
    */

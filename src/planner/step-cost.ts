@@ -10,7 +10,13 @@
  * context never faster, but where attention changes to tiles. Parameters come from
  * data/speed-params.json or from a machine's own measurements. Pure.
  */
-import { expectedExperts, type ModelCost, WEIGHT_KINDS, type WeightGroup } from './model-cost.ts';
+import {
+  expectedExperts,
+  type ModelCost,
+  WEIGHT_KINDS,
+  type WeightGroup,
+  type WeightShares,
+} from './model-cost.ts';
 import type { AttentionParams, SpeedParams } from './speed-params.ts';
 
 /** What decides how long a step takes; the scheduler's StepShape is one. */
@@ -64,7 +70,7 @@ export function stepTerms(
   const { params } = device;
   const bandwidth = device.bandwidthBytesPerSecond;
   const weights = weightTerms(shape, cost, device);
-  const elementsMs = elementMillis(shape.tokens, cost, device);
+  const elementsMs = elementMillis(shape, cost, device);
   const cache = cacheTerms(shape, cost, device, options);
   const weightMs = (1e3 * weights.readBytes) / (bandwidth * params.bandwidthShare);
   const cacheMs = (1e3 * cache.bytes) / (bandwidth * device.attention.cacheShare);
@@ -119,37 +125,60 @@ const ubatchesOf = (tokens: number, { ubatchTokens }: SpeedParams): number =>
   ubatchTokens === undefined ? 1 : Math.max(1, Math.ceil(tokens / ubatchTokens));
 
 function weightTerms(shape: StepShape, cost: ModelCost, device: Device): WeightTerms {
-  const { outputs } = shape;
-  const passes = ubatchesOf(shape.tokens, device.params);
-  const once = passTerms(shape.tokens / passes, cost, device);
-  let bytes = passes * once.bytes;
-  let readBytes = passes * once.readBytes;
-  let ops = passes * once.ops;
-  let computeMs = passes * once.computeMs;
-  if (outputs > 0) {
-    bytes += cost.head.bytes;
-    readBytes += cost.head.bytes * readFactor(cost.head, device);
-    ops += 2 * cost.head.parameters * outputs;
-    computeMs += rowsMs(cost.head, outputs, 1, device);
-  }
-  return { bytes, readBytes, ops, computeMs };
+  const { tokens, outputs } = shape;
+  const { head, last } = cost;
+  const body = passesTerms(
+    tokens,
+    { dense: 1 - last.dense, experts: 1 - last.experts },
+    cost,
+    device,
+  );
+  if (outputs === 0) return body;
+  const end = passesTerms(outputs, last, cost, device);
+  return {
+    bytes: body.bytes + end.bytes + head.bytes,
+    readBytes: body.readBytes + end.readBytes + head.bytes * readFactor(head, device),
+    ops: body.ops + end.ops + 2 * head.parameters * outputs,
+    computeMs: body.computeMs + end.computeMs + rowsMs(head, outputs, 1, device),
+  };
 }
 
-/** All layers once, for `tokens` rows. */
-function passTerms(tokens: number, cost: ModelCost, device: Device): WeightTerms {
-  let { bytes } = cost.dense;
-  let readBytes = bytes * readFactor(cost.dense, device);
-  let ops = 2 * cost.dense.parameters * tokens;
-  let computeMs = rowsMs(cost.dense, tokens, 1, device);
-  if (cost.experts !== null) {
-    const { count, used } = cost.experts;
-    const touched = expectedExperts(count, used, tokens);
-    const rows = (tokens * used) / touched;
-    const expertBytes = (cost.experts.bytes * touched) / count;
-    bytes += expertBytes;
-    readBytes += expertBytes * readFactor(cost.experts, device);
-    ops += (2 * cost.experts.parameters * tokens * used) / count;
-    computeMs += expertsMs(cost.experts, rows, touched / count, device);
+/** `shares` of the layers for `rows` rows, in as many passes as those take. */
+function passesTerms(
+  rows: number,
+  shares: WeightShares,
+  cost: ModelCost,
+  device: Device,
+): WeightTerms {
+  const passes = ubatchesOf(rows, device.params);
+  const once = passTerms(rows / passes, shares, cost, device);
+  return {
+    bytes: passes * once.bytes,
+    readBytes: passes * once.readBytes,
+    ops: passes * once.ops,
+    computeMs: passes * once.computeMs,
+  };
+}
+
+/** The same once. */
+function passTerms(
+  rows: number,
+  shares: WeightShares,
+  { dense, experts }: ModelCost,
+  device: Device,
+): WeightTerms {
+  let bytes = dense.bytes * shares.dense;
+  let readBytes = bytes * readFactor(dense, device);
+  let ops = 2 * dense.parameters * shares.dense * rows;
+  let computeMs = rowsMs(dense, rows, shares.dense, device);
+  if (experts !== null) {
+    const touched = expectedExperts(experts.count, experts.used, rows);
+    const expertRows = touched === 0 ? 0 : (rows * experts.used) / touched;
+    const share = (shares.experts * touched) / experts.count;
+    bytes += experts.bytes * share;
+    readBytes += experts.bytes * share * readFactor(experts, device);
+    ops += 2 * experts.parameters * share * expertRows;
+    computeMs += expertsMs(experts, expertRows, share, device);
   }
   return { bytes, readBytes, ops, computeMs };
 }
@@ -187,6 +216,9 @@ function rowsMs(group: WeightGroup, rows: number, share: number, device: Device)
   return matrix === null ? vectorMs : Math.min(vectorMs, (1e3 * ops * perTile) / matrix);
 }
 
+/** Lines that a set of a first-level cache holds, in processors of the last ten years: 8 or 12. */
+const CACHE_WAYS = 12;
+
 interface Rates {
   readonly params: SpeedParams;
   readonly vector: number;
@@ -196,13 +228,15 @@ interface Rates {
 /** The same where kernels follow from the number of rows; floats, as they are, have the faster. */
 function laidOutMs(group: WeightGroup, rows: number, share: number, rates: Rates): number {
   const { params, vector, matrix } = rates;
+  const { pagedFactor = 1 } = params;
+  const slowed = rows > CACHE_WAYS ? 1 + (pagedFactor - 1) * group.paged : 1;
   let seconds = 0;
   for (const kind of WEIGHT_KINDS) {
     const ops = 2 * group.parameters * share * group.kinds[kind];
     if (ops === 0) continue;
     const padding = params.paddingByKind?.[kind] ?? params.tilePadding;
     const oneRow = ops / (vector * params.vectorShare[kind]);
-    const tiles = (ops * (rows + padding)) / (matrix * params.matrixShare[kind]);
+    const tiles = (slowed * ops * (rows + padding)) / (matrix * params.matrixShare[kind]);
     if (kind === 'float') seconds += Math.min(oneRow * rows, tiles);
     // More rows are never faster than one.
     else seconds += rows <= 1 ? oneRow * rows : Math.max(oneRow, tiles);
@@ -222,11 +256,14 @@ function expertsMs(group: WeightGroup, rows: number, share: number, device: Devi
  * Of the numbers that matrices give out, which is their parameters over the length of a row, or
  * take in where that is less: a matrix of the feed-forward block that leads back is as long.
  */
-function elementMillis(tokens: number, { dense, experts, width }: ModelCost, device: Device) {
+function elementMillis({ tokens, outputs }: StepShape, cost: ModelCost, device: Device): number {
   const { elementNanos } = device.params;
   if (elementNanos === undefined) return 0;
+  const { dense, experts, last, width } = cost;
   const chosen = experts === null ? 0 : (experts.parameters * experts.used) / experts.count;
-  return (1e-6 * elementNanos * tokens * (dense.parameters + chosen)) / width;
+  const end = dense.parameters * last.dense + chosen * last.experts;
+  const body = dense.parameters + chosen - end;
+  return (1e-6 * elementNanos * (tokens * body + outputs * end)) / width;
 }
 
 function cacheTerms(

@@ -43,6 +43,7 @@ const params = z.strictObject({
   vectorShare: byKind,
   matrixShare: byKind,
   paddingByKind: byKind,
+  pagedFactor: z.number().min(1),
   /** Null where no mixture of experts was measured. */
   expertShare: byKind.nullable(),
   expertPadding: z.number().nonnegative(),

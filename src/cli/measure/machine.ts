@@ -149,6 +149,7 @@ function storedParams({ params }: ProfileFit): MachineProfile['params'] {
     vectorShare,
     matrixShare,
     paddingByKind: defined(params.paddingByKind, 'padding of a fit'),
+    pagedFactor: params.pagedFactor ?? 1,
     expertShare: params.expertShare ?? null,
     expertPadding: params.expertPadding ?? 0,
     attention: {

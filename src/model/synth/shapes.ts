@@ -211,6 +211,8 @@ const FIXTURES: readonly SynthShape[] = [
 const PROBES: readonly SynthShape[] = [
   llama2('probe-dense', [10, 1024, 16, 4, 64, 2816, 8192, 8192]),
   llama2('probe-narrow', [24, 512, 8, 2, 64, 1536, 8192, 8192]),
+  // As wide, but with rows of results that are no whole pages of 4 KiB.
+  llama2('probe-offset', [2, 4352, 34, 2, 128, 14592, 16384, 8192]),
   llama2('probe-wide', [2, 4096, 32, 8, 128, 14336, 16384, 8192]),
   shape('probe-moe', 'qwen3moe', [8, 768, 12, 4, 64, 512, 8192, 8192], {
     experts: 32,
