@@ -51,8 +51,8 @@ export interface SpeedParams {
   /** Exponent that softens the knee between two terms. */
   readonly softness: number;
   /**
-   * One row takes a vector kernel and more a matrix kernel, even where that is slower: processors lay
-   * quantised weights out for tiles. Left out or false where the faster of the two is taken.
+   * One row takes a vector kernel and more a matrix kernel, even where that is slower: processors
+   * lay quantised weights out for tiles. Left out or false where the faster of the two is taken.
    */
   readonly oneRowKernels?: boolean;
   /** Rows by which the last tile of a matrix kernel is idle. */
