@@ -37,7 +37,8 @@ function shapeOf({ engine, ...spec }: HostSpec): Omit<MemoryAsk, 'geometry'> {
   };
 }
 
-function simulatedOf(simulated: SimulatedAllocation | null): Partial<MemoryAsk> {
+/** What the engine says of itself, in the terms of `memoryNeed`. */
+export function simulatedOf(simulated: SimulatedAllocation | null): Partial<MemoryAsk> {
   if (simulated === null) return { device: 'processor' };
   const { onGpu, repackedBytes, cacheBytes, computeBytes } = simulated;
   return {

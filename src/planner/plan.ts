@@ -6,6 +6,8 @@
 import { PlenumError } from '../base/errors.ts';
 import type { ModelGeometry } from '../model/geometry.ts';
 import type { CacheType } from '../model/geometry-cache.ts';
+import type { SimulatedAllocation } from '../wire/pool.ts';
+import { simulatedOf } from './host-need.ts';
 import { type MemoryAsk, type MemoryItem, type MemoryNeed, memoryNeed } from './memory.ts';
 import { modelCost } from './model-cost.ts';
 import {
@@ -31,6 +33,8 @@ export interface PlanModel {
   readonly weightsBytes?: number;
   readonly windowCache?: 'full' | 'window';
   readonly speculation?: PlannedSpeculation;
+  /** The engine's own account, of this machine: copies of weights are known only so. */
+  readonly allocation?: SimulatedAllocation;
 }
 
 /** A small model that proposes tokens; it is resident beside the one that it drafts for. */
@@ -186,6 +190,7 @@ function memoryAsk(model: PlanModel, traffic: Traffic, setup: MachineSetup): Mem
     contextTokens: model.contextTokens ?? traffic.promptTokens + traffic.outputTokens,
     parallel: model.parallel ?? traffic.users,
     device: setupDevice(setup),
+    ...(model.allocation === undefined ? {} : simulatedOf(model.allocation)),
     ...(cacheType === undefined ? {} : { cacheType }),
     ...(weightsBytes === undefined ? {} : { weightsBytes }),
     ...(windowCache === undefined ? {} : { windowCache }),

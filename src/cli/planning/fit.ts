@@ -7,14 +7,13 @@ import type { MemoryNeed } from '../../planner/memory.ts';
 import { setupDevice, setupMemory } from '../../planner/setup.ts';
 import { needOf } from '../../planner/wish.ts';
 import type { CliContext } from '../context.ts';
-import { modelHome } from '../storage/home.ts';
 import { columns, paragraph } from './columns.ts';
 import { memoryHere } from './here.ts';
 import { cacheTypeFlag, numberFlag, wholeFlag } from './numbers.ts';
 import { nameModels } from './resolve.ts';
 import { setupLabel, setupNamed } from './setups.ts';
 import { smallerWishes, type Wanted, wantedOf } from './wanted.ts';
-import { type WeighedWish, weighWish } from './weighed.ts';
+import { type WeighedWish, weighAll } from './weighed.ts';
 
 export interface FitOptions {
   readonly machine?: string;
@@ -76,14 +75,6 @@ async function hostOf({ machine, reserve }: FitOptions): Promise<Host> {
     device: setupDevice(setup),
     bytesOf: (need) => (isDiscrete ? need.deviceBytes : need.neededBytes),
   };
-}
-
-function weighAll(
-  wanted: readonly Wanted[],
-  context: CliContext,
-): Promise<readonly (WeighedWish | null)[]> {
-  const options = { home: modelHome(context), signal: context.interrupted() };
-  return Promise.all(wanted.map((one) => weighWish(one, options)));
 }
 
 type FitResult = ReturnType<typeof resultOf>;

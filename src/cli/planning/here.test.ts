@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { z } from 'zod';
 import { defaultThreads } from '../../engine/llama/threads.ts';
 import { loadCatalogue } from '../../model/catalogue-data.ts';
+import { parseSynthSpec, synthesize } from '../../model/synth.ts';
 import { availableMemory } from '../../planner/available.ts';
 import { PROFILE } from '../../planner/profile-fixture.ts';
 import { setupMemory } from '../../planner/setup.ts';
@@ -13,6 +14,7 @@ import type { MachineProfile } from '../../wire/profile.ts';
 import { fakeContext } from '../fixture.ts';
 import { ENGINE_HERE, identityHere } from '../measure/identity.ts';
 import { saveProfile } from '../measure/store.ts';
+import { fitModels } from './fit.ts';
 import { machineHere, memoryHere } from './here.ts';
 import { planFor } from './plan.ts';
 
@@ -77,6 +79,31 @@ it('is planned with the profile of as many threads as are asked for, and says wh
   expect(setup.measured).toMatch(
     `of 2026-11-27: ${threads} threads, plain attention over a cache for each sequence, haswell`,
   );
+});
+
+it('counts of a file that is here what its engine would allocate, as fit does', async () => {
+  await saveProfile(home, await profileHere());
+  const path = join(home, 'quantised.gguf');
+  await synthesize(parseSynthSpec('smollm2-135m@q4_0'), path);
+  const item = z.object({ name: z.string(), bytes: z.number(), source: z.string() });
+  const shape = { context: '512', json: true } as const;
+  const here = (): ReturnType<typeof fakeContext> =>
+    fakeContext({ env: { PLENUM_HOME: home }, cwd: home });
+  const [planning, fitting] = [here(), here()];
+  const traffic = { promptTokens: '64', outputTokens: '16', users: '4' };
+  await planFor([path], { ...shape, ...traffic }, planning);
+  await fitModels([path], { ...shape, parallel: '4' }, fitting);
+  const row = z.object({ memory: z.object({ neededBytes: z.number(), items: z.array(item) }) });
+  const [plan] = z.tuple([row]).parse(JSON.parse(planning.out));
+  const { models } = z
+    .object({ models: z.tuple([z.object({ neededBytes: z.number() })]) })
+    .parse(JSON.parse(fitting.out));
+  expect(plan.memory.neededBytes).toBe(models[0].neededBytes);
+  const simulated = plan.memory.items.filter(({ source }) => source.includes('simulated'));
+  expect(simulated.map(({ name }) => name)).toContain('compute buffers');
+  // ggml lays Q4_0 out anew on every processor that it has kernels for.
+  if (process.platform !== 'linux' || process.arch !== 'x64') return;
+  expect(simulated.map(({ name }) => name)).toContain('repacked weights');
 });
 
 it('has the memory that the pool would have', async () => {

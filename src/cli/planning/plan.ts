@@ -37,7 +37,9 @@ export async function planFor(
   const setups = named.map((setup) => withSystem(setup, asked.systemGib, catalogue));
   const models = await nameModels(references, { catalogue, quant: options.quant }, context);
   const speculation = await speculationOf(options, { catalogue, first: models[0] }, context);
-  const wanted = wantedFor(models, asked);
+  const isHere = options.machine === undefined && options.compare === undefined;
+  const wished = wantedFor(models, asked);
+  const wanted = isHere ? await withAccounts(wished, context) : wished;
   const isEncoder = models[0]?.geometry.isEncoder ?? false;
   if (isEncoder && (asked.load?.isLoaded === true || speculation !== null)) {
     const what = `${models[0]?.reference} gives vectors: it decodes nothing`;
@@ -81,6 +83,20 @@ function wantedFor(models: readonly NamedModel[], asked: Asked): readonly Wanted
     contextOf: ({ geometry }) => Math.min(longestTokens, geometry.contextTokens),
     parallel: users,
     cacheType: undefined,
+  });
+}
+
+/** Those whose files are here with what the engine says that it would allocate. */
+async function withAccounts(
+  wanted: readonly Wanted[],
+  context: CliContext,
+): Promise<readonly Wanted[]> {
+  const { weighAll } = await import('./weighed.ts');
+  const weighed = await weighAll(wanted, context);
+  return wanted.map((one, index): Wanted => {
+    const own = weighed[index] ?? null;
+    if (own === null) return one;
+    return { ...one, allocation: own.allocation, repackedBytes: own.repackedBytes };
   });
 }
 
@@ -177,9 +193,11 @@ function rowOf(ask: RowAsk): PlanRow {
 
 function planAsk({ setup, wanted, asked, speculation }: RowAsk): PlanAsk {
   return {
-    models: wanted.map(({ named, contextTokens, parallel, cacheType }, index) => {
+    models: wanted.map(({ named, contextTokens, parallel, cacheType, allocation }, index) => {
       const spoken = index === 0 && speculation !== null ? { speculation } : {};
-      return { geometry: named.geometry, contextTokens, parallel, cacheType, ...spoken };
+      const counted = allocation === undefined ? {} : { allocation };
+      const { geometry } = named;
+      return { geometry, contextTokens, parallel, cacheType, ...counted, ...spoken };
     }),
     setup,
     table: SPEED_TABLE,

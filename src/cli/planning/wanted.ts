@@ -7,10 +7,13 @@ import type { CacheType } from '../../model/geometry-cache.ts';
 import type { EngineDevice } from '../../planner/engine-shape.ts';
 import type { MemoryNeed } from '../../planner/memory.ts';
 import { smallerWishes as changedWishes, type ModelWish, needOf } from '../../planner/wish.ts';
+import type { SimulatedAllocation } from '../../wire/pool.ts';
 import type { NamedModel } from './resolve.ts';
 
 export interface Wanted extends ModelWish {
   readonly named: NamedModel;
+  /** The engine's own account of it, on this machine. */
+  readonly allocation?: SimulatedAllocation;
 }
 
 export interface WishFlags {

@@ -8,16 +8,20 @@ import { hostNeed } from '../../planner/host-need.ts';
 import { type MemoryNeed, STEP_TOKENS } from '../../planner/memory.ts';
 import { weighHost } from '../../pool/weigh.ts';
 import { ENCODE_LIMITS, type HostSpec } from '../../wire/host.ts';
+import type { SimulatedAllocation } from '../../wire/pool.ts';
+import type { CliContext } from '../context.ts';
+import { modelHome } from '../storage/home.ts';
 import type { Wanted } from './wanted.ts';
 
 export interface WeighedWish {
   readonly need: MemoryNeed;
+  readonly allocation: SimulatedAllocation;
   /** Of what stays the same when less is wished for. */
   readonly repackedBytes: number;
 }
 
 /** null for a model whose file is not here, or of which the engine gives no account. */
-export async function weighWish(
+async function weighWish(
   wanted: Wanted,
   { home, signal }: { readonly home: string; readonly signal: AbortSignal },
 ): Promise<WeighedWish | null> {
@@ -28,7 +32,16 @@ export async function weighWish(
   if (!('allocation' in weighed)) return null;
   const { allocation } = weighed;
   const need = hostNeed(spec, geometry, allocation);
-  return { need, repackedBytes: allocation.repackedBytes ?? 0 };
+  return { need, allocation, repackedBytes: allocation.repackedBytes ?? 0 };
+}
+
+/** The same for each of `wanted`, in their order. */
+export function weighAll(
+  wanted: readonly Wanted[],
+  context: CliContext,
+): Promise<readonly (WeighedWish | null)[]> {
+  const options = { home: modelHome(context), signal: context.interrupted() };
+  return Promise.all(wanted.map((one) => weighWish(one, options)));
 }
 
 /** A host as `serve` would start it, if it would; what has no bytes is left at nothing. */
