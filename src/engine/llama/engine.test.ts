@@ -7,7 +7,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { ensureSynthetic } from '../../model/synth.ts';
 import { CONTRACT_OPTIONS, describeEngineContract } from '../contract.ts';
-import { Driver } from '../contract-driver.ts';
+import { Driver, type Run } from '../contract-driver.ts';
 import type { Engine, EngineOptions } from '../port.ts';
 import { openLlamaEngine } from './engine.ts';
 import { cacheOf } from './kernels.ts';
@@ -79,6 +79,37 @@ describe('llama', () => {
       const share = { from: 3, count: 20 };
       const shared = await driver.alone({ prompt, seq: 1, count: 8, share });
       expect(shared.tokens).toEqual(alone.tokens);
+      await engine.shutdown();
+    },
+  );
+
+  it.each([
+    ['synthetic:tiny', 'off'],
+    ['synthetic:tiny', 'on'],
+    ['synthetic:tiny-swa', 'off'],
+  ] as const)(
+    'decodes streams over one that rests, which stays as it was, %s, flash %s',
+    async (model, flashAttention) => {
+      const options = { ...CONTRACT_OPTIONS, contextTokens: 512, cells: 2048 };
+      const engine = await openTiny(options, model, { kvLayout: 'split', flashAttention });
+      const driver = new Driver(engine);
+      const prompt = (start: number): Int32Array =>
+        Int32Array.from({ length: 90 }, (_, i) => (start + i * 7) % 256);
+      const runs = [0, 1, 2].map((seq) => ({ prompt: prompt(40 * seq), seq, count: 12 }));
+      const alone = [];
+      for (const run of runs) alone.push((await driver.alone(run)).tokens);
+      const [first, resting, last] = runs as [Run, Run, Run];
+      const generated = 3;
+      await driver.keep({ ...resting, count: generated });
+      const [a, b] = await driver.together([first, last]);
+      expect([a?.tokens, b?.tokens]).toEqual([alone[0], alone[2]]);
+      // The engine refuses a slice that does not begin where the cells of its sequence end.
+      const start = resting.prompt.length + generated - 1;
+      const next = { request: 0, seq: 1, start, tokens: Int32Array.of(5), output: 'none' } as const;
+      expect((await driver.step([next])).kind).toBe('done');
+      const share = { from: 1, count: 80 };
+      const shared = await driver.alone({ ...resting, seq: 0, share });
+      expect(shared.tokens).toEqual(alone[1]);
       await engine.shutdown();
     },
   );

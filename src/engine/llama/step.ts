@@ -21,7 +21,7 @@ import type {
 } from '../../scheduler/plan.ts';
 import type { Decoder } from './decoder.ts';
 import { scoreRow } from './logprobs.ts';
-import { decodeGroups } from './passes.ts';
+import { type DecodeGroup, decodeGroups } from './passes.ts';
 import type { RowScan } from './rows.ts';
 import type { RequestSampler } from './sampler.ts';
 
@@ -97,26 +97,48 @@ async function scoreAllButLast(
 /** The row of each slice that wants one. Those of all groups but the last are copies. */
 async function decodeRest(
   { slices }: StepPlan,
-  { decoder, passCells }: StepParts,
+  parts: StepParts,
 ): Promise<ReadonlyMap<Slice, Float32Array> | 'no_cells'> {
+  const { decoder } = parts;
   const rows = new Map<Slice, Float32Array>();
   if (slices.length === 0) return rows;
-  const groups = passCells === null ? [slices] : decodeGroups(slices, passCells);
+  const groups = groupsOf(slices, parts);
   for (const group of groups) {
+    const bridges = group.bridges.map((seq) => bridgeOf(seq, decoder));
     decoder.clear();
-    for (const slice of group) {
+    for (const slice of [...group.slices, ...bridges].sort((a, b) => a.seq - b.seq)) {
       const to = slice.tokens.length;
       const from = slice.output === 'all' ? to - 1 : 0;
       decoder.add(slice, { from, to }, slice.output === 'none' ? 'none' : 'last');
     }
-    if ((await decoder.decode()) === 'no_cells') return 'no_cells';
-    const wanted = group.filter(({ output }) => output !== 'none');
+    const decoded = await decoder.decode();
+    decoder.undo(bridges);
+    if (decoded === 'no_cells') return 'no_cells';
+    const wanted = group.slices.filter(({ output }) => output !== 'none');
     for (const [n, slice] of wanted.entries()) {
       const row = decoder.row(n);
       rows.set(slice, group === groups.at(-1) ? row : row.slice());
     }
   }
   return rows;
+}
+
+function groupsOf(
+  slices: readonly Slice[],
+  { decoder, passCells, contextTokens }: StepParts,
+): readonly DecodeGroup[] {
+  if (passCells === null) return [{ slices, bridges: [] }];
+  const bridgedEnd = (seq: number): number | null => {
+    const end = decoder.lengthOf(seq) + 1;
+    return end > contextTokens ? null : end;
+  };
+  return decodeGroups(slices, { passCells, rowsMax: decoder.stepTokensMax, bridgedEnd });
+}
+
+/** A token behind what the sequence holds; whatever it is, it is taken back. */
+function bridgeOf(seq: number, decoder: Decoder): Slice {
+  const start = decoder.lengthOf(seq);
+  return { request: 0, seq, start, tokens: Int32Array.of(0), output: 'none' };
 }
 
 function readRows(
