@@ -81,7 +81,7 @@ export function parseProfile(text: string): MachineProfile {
 }
 
 const corrupt = (why: string, cause?: unknown): PlenumError =>
-  new PlenumError('file_corrupt', `the profile is of no use, ${why}; plenum measure replaces it`, {
+  new PlenumError('file_corrupt', `the profile is of no use, ${why}`, {
     cause,
   });
 

@@ -67,7 +67,7 @@ it('says what is wrong with a profile', async () => {
   const path = await saveProfile(home, await profileHere());
   await writeFile(path, 'nonsense');
   const asked = machineHere(UNKNOWN, { home });
-  await expect(asked).rejects.toThrow(/not JSON.*plenum measure replaces it/);
+  await expect(asked).rejects.toThrow(/not JSON.*plenum measure --threads \d+ measures it/);
 });
 
 it('is planned with the profile of as many threads as are asked for, and says which', async () => {
