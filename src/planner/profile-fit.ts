@@ -39,6 +39,7 @@ const FREE = {
   rows: [0.1, 0.002, 4],
   experts: [0.6, 0.02, 20],
   expertPadding: [0.3, 0.01, 8],
+  routingMicros: [20, 0.1, 2000],
   elementNanos: [3, 0.05, 50],
   paged: [1.1, 1, 3],
 } as const;
@@ -141,7 +142,7 @@ const has = (group: WeightGroup | null, kind: WeightKind): boolean =>
 
 function layout({ kinds, expertKinds }: Known): readonly Free[] {
   const { read, cache, kernelMicros, tiles, rows, vector, matrix, padding } = FREE;
-  const { experts, expertPadding, elementNanos, paged } = FREE;
+  const { experts, expertPadding, routingMicros, elementNanos, paged } = FREE;
   const all = (free: Free, of: readonly WeightKind[]): Free[] => of.map(() => free);
   return [
     ...[kernelMicros, elementNanos, cache, tiles, rows, paged],
@@ -149,6 +150,7 @@ function layout({ kinds, expertKinds }: Known): readonly Free[] {
     ...all(padding, kinds),
     ...all(experts, expertKinds),
     expertPadding,
+    routingMicros,
   ];
 }
 
@@ -181,13 +183,18 @@ function paramsOf(
     tilePadding: 0,
     paddingByKind,
     pagedFactor,
-    ...(expertKinds.length === 0
-      ? {}
-      : { expertShare: next(expertKinds), expertPadding: shares[0] ?? 0 }),
+    ...(expertKinds.length === 0 ? {} : expertParams(next(expertKinds), shares)),
     kernelMicros,
     elementNanos,
     ubatchTokens: kernels.ubatchTokens,
   };
+}
+
+function expertParams(
+  expertShare: Readonly<Record<WeightKind, number>>,
+  [expertPadding = 0, routingMicros = 0]: readonly number[],
+): Pick<SpeedParams, 'expertShare' | 'expertPadding' | 'routingMicros'> {
+  return { expertShare, expertPadding, routingMicros };
 }
 
 /** A value for every kind: its own, or that of the nearest kind that has one. */

@@ -40,6 +40,7 @@ export const PROFILE: MachineProfile = {
     pagedFactor: 1.2,
     expertShare: { ...all(0.6), q8: 0.4 },
     expertPadding: 0.4,
+    routingMicros: 30,
     attention: { cacheShare: 0.9, attentionShare: 0.3, rowShare: 0.15, blockCells: 256 },
   },
   kinds: ['float', 'q8', 'q4', 'k', 'k6'],

@@ -72,6 +72,8 @@ export interface SpeedParams {
   /** Rows that an expert's first one costs beyond itself: it finds no weights in the cache. */
   readonly expertPadding?: number;
   readonly kernelMicros: number;
+  /** Of a layer with experts, beside its kernels: to sort which rows go to which. 0 if left out. */
+  readonly routingMicros?: number;
   /**
    * What a token costs beside multiplying: sums, norms, activations, stores, for each number that
    * a matrix gives out or takes in. Left out where other work hides it.

@@ -78,7 +78,8 @@ export function stepTerms(
   const attentionMs = soften(cacheMs, cache.computeMs, params.softness);
   const passes = ubatchesOf(shape.tokens, params);
   const kernels = passes * (cost.kernels + cost.layers * device.attention.extraKernels);
-  const overheadMs = (kernels * params.kernelMicros) / 1e3;
+  const routed = cost.experts === null ? 0 : passes * cost.layers;
+  const overheadMs = (kernels * params.kernelMicros + routed * (params.routingMicros ?? 0)) / 1e3;
   const bestOps = device.peakOpsPerSecond ?? device.matrixOpsPerSecond ?? 0;
   const least = leastTerms(shape, cost, device, options);
   const peakOpsMs = bestOps === 0 ? 0 : (1e3 * least.ops) / bestOps;

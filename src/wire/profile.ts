@@ -47,6 +47,7 @@ const params = z.strictObject({
   /** Null where no mixture of experts was measured. */
   expertShare: byKind.nullable(),
   expertPadding: z.number().nonnegative(),
+  routingMicros: z.number().nonnegative(),
   attention: z.strictObject({
     cacheShare: share,
     attentionShare: share,

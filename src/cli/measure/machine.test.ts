@@ -94,8 +94,8 @@ describe('measuring', () => {
   });
 
   it('makes a profile that can be stored, near the machine that was measured', async () => {
-    // A tenth of the steps are disturbed.
-    const timing = (ms: number, n: number): Timing => exact(n % 11 === 3 ? 4 * ms : ms);
+    // One in 17 steps is disturbed.
+    const timing = (ms: number, n: number): Timing => exact(n % 17 === 3 ? 4 * ms : ms);
     const models = await Promise.all(STANDARD_MIX.map((entry) => fake({ ...entry, timing })));
     const series = await measureSteps(models, { rounds: 3, repeats: 2 }, nothing);
     const profile = profileOf({ ...parts, series });

@@ -152,6 +152,7 @@ function storedParams({ params }: ProfileFit): MachineProfile['params'] {
     pagedFactor: params.pagedFactor ?? 1,
     expertShare: params.expertShare ?? null,
     expertPadding: params.expertPadding ?? 0,
+    routingMicros: params.routingMicros ?? 0,
     attention: {
       cacheShare,
       attentionShare,

@@ -26,6 +26,8 @@ const PROMPTS = [PROMPT, step(4, 32, 0)];
 const ATTENTION = [step(4, 1, 256), step(1, 1, 600), step(1, 64, 600)];
 
 const ALL = [...MATRICES, ...PROMPTS];
+/** How many experts two tokens touch is a matter of chance; of one and of many it is known. */
+const EXPERTS = ALL.filter(({ sequences, tokensEach }) => sequences * tokensEach !== 2);
 /** Of a model that a person names, too. */
 export const WHOLE = [...ALL, ...ATTENTION];
 const FEW = [step(1, 1, 0), step(4, 1, 0), step(8, 1, 0), PROMPT];
@@ -42,9 +44,10 @@ export const STANDARD_MIX: readonly MixEntry[] = [
   { spec: 'probe-wide@q4_k_m', points: ALL },
   { spec: 'probe-offset@q8_0', points: ALL },
   { spec: 'probe-offset@q4_0', points: ALL },
-  { spec: 'probe-moe@q8_0', points: ALL },
-  { spec: 'probe-moe@q4_0', points: ALL },
-  { spec: 'probe-moe@q4_k_m', points: ALL },
+  { spec: 'probe-moe@q8_0', points: EXPERTS },
+  { spec: 'probe-moe@q4_0', points: EXPERTS },
+  { spec: 'probe-moe@q4_k_m', points: EXPERTS },
+  { spec: 'probe-moe-few@q8_0', points: EXPERTS },
 ];
 
 export const QUICK_MIX: readonly MixEntry[] = [

@@ -218,6 +218,10 @@ const PROBES: readonly SynthShape[] = [
     experts: 32,
     expertsUsed: 4,
   }),
+  shape('probe-moe-few', 'qwen3moe', [4, 1280, 20, 4, 64, 2048, 8192, 8192], {
+    experts: 8,
+    expertsUsed: 2,
+  }),
   shape('probe-moe-wide', 'llama', [10, 1024, 16, 8, 64, 1536, 16384, 8192], {
     experts: 8,
     expertsUsed: 2,
