@@ -124,6 +124,18 @@ describe('a processor with a cache for each sequence', () => {
     expect(ms(128, 1) / ms(128, 0)).toBeLessThanOrEqual(pagedFactor);
   });
 
+  it('takes a time to route in each layer with experts, and in no other', async () => {
+    const more = { ...PROFILE.params, routingMicros: PROFILE.params.routingMicros + 100 };
+    const slower = { ...PROFILE, params: more };
+    const addedMs = async (spec: string): Promise<number> => {
+      const model = await geometry(spec);
+      const after = plannedStepMs(decode(4, 16), profileSteps(slower, model, 'f16'));
+      return after - plannedStepMs(decode(4, 16), stepsOf(model));
+    };
+    expect(await addedMs('probe-moe@q4_0')).toBeCloseTo(8 * 0.1, 6);
+    expect(await addedMs('probe-dense@q4_0')).toBe(0);
+  });
+
   it('reads its weights again for each 128 tokens, which its limit does not count', () => {
     const [model] = MODELS;
     const { cost, placement } = stepsOf(defined(model, 'a model'));

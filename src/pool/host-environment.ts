@@ -6,8 +6,8 @@ const SECRET_ENV = /KEY|TOKEN|SECRET|PASSWORD/i;
  * Linux backs large allocations with pages of 2 MB where they ask for it (transparent huge pages,
  * `madvise`); with this glibc from 2.35 on asks, and other C libraries ignore it. In pages of 4 KB,
  * found wherever some are free, reading a copied weight or a cache waits for the page tables: the
- * same model took 7 to 30 % longer for two rows and 5 to 9 % for one, and each load of it another
- * time (probe-dense@q8_0, Intel Xeon, one thread; `node bench/pages.ts`).
+ * same models took 9 and 18 % longer for two rows, 5 and 7 % for one, and each load of them another
+ * time (360M and 130M in Q8_0, Intel Xeon, one thread; `node bench/pages.ts`).
  */
 const HUGE_PAGES = 'glibc.malloc.hugetlb';
 
