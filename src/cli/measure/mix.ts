@@ -26,8 +26,14 @@ const PROMPTS = [PROMPT, step(4, 32, 0)];
 const ATTENTION = [step(4, 1, 256), step(1, 1, 600), step(1, 64, 600)];
 
 const ALL = [...MATRICES, ...PROMPTS];
-/** How many experts two tokens touch is a matter of chance; of one and of many it is known. */
-const EXPERTS = ALL.filter(({ sequences, tokensEach }) => sequences * tokensEach !== 2);
+/**
+ * How many experts a few tokens touch is a matter of chance, and of what a router likes; of one and
+ * of many it is known.
+ */
+const EXPERTS = ALL.filter(({ sequences, tokensEach }) => {
+  const tokens = sequences * tokensEach;
+  return tokens === 1 || tokens > 4;
+});
 /** Of a model that a person names, too. */
 export const WHOLE = [...ALL, ...ATTENTION];
 const FEW = [step(1, 1, 0), step(4, 1, 0), step(8, 1, 0), PROMPT];
