@@ -1,19 +1,14 @@
 /**
- * Steps of the engine with weights and caches in large pages and in small ones. Each load of a
- * model is a process of its own, since where its pages come to lie differs; loads of both kinds
+ * Steps of the engine with copied weights and caches in large pages and in small ones. Each load of
+ * a model is a process of its own, since where its pages come to lie differs; loads of both kinds
  * take turns, and so do their steps.
  */
 import { parseArgs } from 'node:util';
-import { type MeasuredModel, measureSteps, type Series } from '../src/cli/measure/machine.ts';
-import type { StepPoint } from '../src/cli/measure/messages.ts';
-import { openModel } from '../src/cli/measure/run.ts';
+import { measureSteps, type Series } from '../src/cli/measure/machine.ts';
+import { stepPoint } from '../src/cli/measure/messages.ts';
 import { middleMean } from '../src/cli/measure/samples.ts';
-import { geometryOf } from '../src/model/geometry.ts';
-import { inspectGguf } from '../src/model/gguf.ts';
-import { syntheticFolder } from '../src/model/registry-list.ts';
-import { plenumHome } from '../src/model/store-home.ts';
-import { ensureSynthetic } from '../src/model/synth.ts';
 import { machine, markdownTable, progress, wholeNumber } from './lib/options.ts';
+import { openSynthetic, type Subject } from './lib/synthetic.ts';
 
 const HELP = `node bench/pages.ts: steps with large pages and with small ones (Linux with glibc)
 
@@ -33,34 +28,24 @@ const { values: flags } = parseArgs({
   },
 });
 
-const point = (sequences: number, tokensEach: number, depth: number): StepPoint => ({
-  sequences,
-  tokensEach,
-  depth,
-  outputs: sequences,
-});
-const POINTS = [point(1, 1, 0), point(2, 1, 0), point(8, 1, 0), point(8, 1, 600), point(1, 128, 0)];
+const POINTS = [
+  ...[1, 2, 8].map((sequences) => stepPoint(sequences, 1, 0)),
+  stepPoint(8, 1, 600),
+  stepPoint(1, 128, 0),
+];
 const PAGES = { small: 'glibc.malloc.hugetlb=0', large: 'glibc.malloc.hugetlb=1' } as const;
 
-async function load(spec: string, name: string, threads: number): Promise<MeasuredModel> {
-  const path = await ensureSynthetic(spec, syntheticFolder(plenumHome(process.env)));
-  const geometry = geometryOf(await inspectGguf(path));
-  const { signal } = new AbortController();
-  return openModel(
-    { name, path, geometry, points: POINTS },
-    { threads, signal, say: () => undefined },
-  );
-}
-
 async function steps(spec: string): Promise<readonly Series[]> {
-  const opened: MeasuredModel[] = [];
+  const opened: Subject[] = [];
+  const threads = wholeNumber(flags.threads, '--threads');
   try {
     for (let i = 0; i < wholeNumber(flags.loads, '--loads'); i++) {
       for (const [pages, tunables] of Object.entries(PAGES)) {
-        progress(`loading ${spec} with ${pages} pages`);
+        progress(`${spec} with ${pages} pages`);
         // Children have it from here; this process is not touched by it any more.
         process.env['GLIBC_TUNABLES'] = tunables;
-        opened.push(await load(spec, `${pages} ${i}`, wholeNumber(flags.threads, '--threads')));
+        const name = `${pages} ${i}`;
+        opened.push(await openSynthetic({ spec, points: POINTS }, { threads, name }));
       }
     }
     const effort = { rounds: wholeNumber(flags.rounds, '--rounds'), repeats: 1 };

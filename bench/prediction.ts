@@ -9,27 +9,17 @@ import { parseArgs } from 'node:util';
 import { defined } from '../src/base/assert.ts';
 import { measureBandwidth } from '../src/cli/measure/bandwidth.ts';
 import { ENGINE_HERE, identityHere } from '../src/cli/measure/identity.ts';
-import {
-  type MeasuredModel,
-  measureSteps,
-  profileOf,
-  type Series,
-  shapeOf,
-} from '../src/cli/measure/machine.ts';
-import type { StepPoint } from '../src/cli/measure/messages.ts';
-import { type MixEntry, STANDARD_MIX } from '../src/cli/measure/mix.ts';
-import { openModel } from '../src/cli/measure/run.ts';
+import { measureSteps, profileOf, type Series, shapeOf } from '../src/cli/measure/machine.ts';
+import { stepPoint } from '../src/cli/measure/messages.ts';
+import { STANDARD_MIX } from '../src/cli/measure/mix.ts';
 import { middleMean, spreadPct } from '../src/cli/measure/samples.ts';
 import { findProfile } from '../src/cli/measure/store.ts';
-import { geometryOf, type ModelGeometry } from '../src/model/geometry.ts';
-import { inspectGguf } from '../src/model/gguf.ts';
-import { syntheticFolder } from '../src/model/registry-list.ts';
 import { plenumHome } from '../src/model/store-home.ts';
-import { ensureSynthetic } from '../src/model/synth.ts';
 import { profileSteps } from '../src/planner/profile.ts';
 import { plannedStepMs } from '../src/planner/step-guess.ts';
 import type { MachineProfile } from '../src/wire/profile.ts';
 import { machine, markdownTable, progress, wholeNumber } from './lib/options.ts';
+import { openSynthetic, type Subject } from './lib/synthetic.ts';
 
 const MODELS = 'smollm2-360m@q8_0,llama-3.2-1b@q4_k_m,probe-moe-wide@q4_0';
 const HELP = `node bench/prediction.ts: predicted against measured, of models that were not measured
@@ -55,21 +45,11 @@ const { values: flags } = parseArgs({
   },
 });
 
-const point = (sequences: number, tokensEach: number, depth: number): StepPoint => ({
-  sequences,
-  tokensEach,
-  depth,
-  outputs: sequences,
-});
 /** Decode of 1, 4 and 8 streams, 16 deep; a prompt of 128 tokens alone, and as much of 4 and 8. */
 const POINTS = [
-  ...[1, 4, 8].map((sequences) => point(sequences, 1, 16)),
-  ...[1, 4, 8].map((sequences) => point(sequences, 128 / sequences, 0)),
+  ...[1, 4, 8].map((sequences) => stepPoint(sequences, 1, 16)),
+  ...[1, 4, 8].map((sequences) => stepPoint(sequences, 128 / sequences, 0)),
 ];
-
-interface Subject extends MeasuredModel {
-  readonly geometry: ModelGeometry;
-}
 
 async function main(): Promise<void> {
   if (flags.help) return void process.stdout.write(HELP);
@@ -82,7 +62,7 @@ async function main(): Promise<void> {
     const specs = flags.models.split(',');
     const mix = stored === null ? STANDARD_MIX : [];
     const all = [...mix, ...specs.map((spec) => ({ spec, points: POINTS }))];
-    for (const one of all) opened.push(await subject(one, threads));
+    for (const one of all) opened.push(await openSynthetic(one, { threads }));
     const series = await measureSteps(opened, { rounds, repeats: 1 }, ({ round, model }) =>
       progress(`round ${round + 1} of ${rounds}: ${model}`),
     );
@@ -109,14 +89,6 @@ async function storedProfile(threads: number): Promise<MachineProfile> {
   const found = await findProfile({ home, here: identityHere, engine: ENGINE_HERE, threads });
   if (found.kind === 'found') return found.profile;
   throw new Error(`${found.why}; plenum measure --threads ${threads} writes one`);
-}
-
-async function subject({ spec, points }: MixEntry, threads: number): Promise<Subject> {
-  const path = await ensureSynthetic(spec, syntheticFolder(plenumHome(process.env)));
-  const geometry = geometryOf(await inspectGguf(path));
-  const { signal } = new AbortController();
-  const wanted = { name: spec, path, geometry, points };
-  return { ...(await openModel(wanted, { threads, signal, say: progress })), geometry };
 }
 
 function report(

@@ -44,6 +44,25 @@ export const WINDOW_RULES: ReadonlyMap<string, WindowRule> = new Map([
   ['step35', rule(0)],
 ]);
 
+/**
+ * Their last layer computes all rows, where others take out those with logits before its
+ * feed-forward block (inp_out_ids in src/models of the pinned llama.cpp, which does so for these
+ * only when it drafts tokens: embeddings_nextn_masked).
+ */
+export const ALL_ROWS: ReadonlySet<string> = new Set([
+  'bailingmoe3',
+  'cohere2moe',
+  'gemma3n',
+  'gemma4',
+  'gpt-oss',
+  'hy_v3',
+  'nemotron_h',
+  'qwen35',
+  'qwen35moe',
+  'qwen3next',
+  'step35',
+]);
+
 /** They keep a state of fixed size and no KV cache. */
 export const RECURRENT: ReadonlySet<string> = new Set([
   'mamba',

@@ -3,6 +3,7 @@
  * bytes, kernels. Pure sums over a geometry.
  */
 import type { ModelGeometry } from '../model/geometry.ts';
+import { ALL_ROWS } from '../model/geometry-arch.ts';
 import type { WeightClass, WeightSum, Weights } from '../model/geometry-weights.ts';
 
 /**
@@ -46,8 +47,8 @@ export interface ModelCost {
   /** The output matrix, for the rows whose logits are wanted. */
   readonly head: WeightGroup;
   /**
-   * What of the weights is the last layer's feed-forward block, which is computed for those rows
-   * alone: nobody attends to what it gives (inp_out_ids in llama.cpp's src/models).
+   * What of the weights is the last layer's feed-forward block where it is computed for those rows
+   * alone: nobody attends to what it gives (inp_out_ids in llama.cpp's src/models). 0 elsewhere.
    */
   readonly last: WeightShares;
   readonly cache: readonly CacheGroup[];
@@ -108,16 +109,21 @@ export function modelCost(geometry: ModelGeometry): ModelCost {
           kinds: kinds(headClass),
           paged: paged(headClass),
         },
-    last: {
-      dense: byClass.feed_forward.parameters / layers.length / denseParameters,
-      experts: 1 / layers.length,
-    },
+    last: hasAllRows(geometry)
+      ? { dense: 0, experts: 0 }
+      : {
+          dense: byClass.feed_forward.parameters / layers.length / denseParameters,
+          experts: 1 / layers.length,
+        },
     cache: cacheGroups(geometry),
     kernels: layers.length * perLayer + KERNELS_ENDS,
     layers: layers.length,
     width,
   };
 }
+
+/** Vectors are of all rows. */
+const hasAllRows = ({ arch, isEncoder }: ModelGeometry): boolean => isEncoder || ALL_ROWS.has(arch);
 
 /**
  * Distinct experts that `tokens` are expected to touch when each chooses `used` of `count`

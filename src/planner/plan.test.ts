@@ -76,6 +76,29 @@ describe('what fits', () => {
     );
   });
 
+  it('takes an engine’s account of this machine for this machine alone', () => {
+    const allocation = {
+      onGpu: false,
+      weightsBytes: 5e9,
+      repackedBytes: 4e9,
+      cacheBytes: null,
+      computeBytes: 1e8,
+    };
+    const counted = { ...model('llama-3.1-8b'), allocation };
+    const elsewhere = setup('m4-max-40c', { memoryGib: 64 });
+    const facts = {
+      kind: 'linux',
+      ramBytes: 64e9,
+      availableBytes: 60e9,
+      cgroupBytes: null,
+    } as const;
+    const bytes = (of: PlanModel, on: MachineSetup): number =>
+      planModel({ ...common, setup: on, model: of }).memory.neededBytes;
+    expect(bytes(counted, elsewhere)).toBe(bytes(model('llama-3.1-8b'), elsewhere));
+    const here = { ...elsewhere, facts };
+    expect(bytes(counted, here)).toBeGreaterThan(bytes(model('llama-3.1-8b'), here) + 3e9);
+  });
+
   it('says how much is missing', () => {
     const plan = planModel({ ...common, model: model('llama-3.3-70b'), setup: setup('m1-8c') });
     expect(plan.fits).toBe(false);

@@ -33,7 +33,10 @@ export interface PlanModel {
   readonly weightsBytes?: number;
   readonly windowCache?: 'full' | 'window';
   readonly speculation?: PlannedSpeculation;
-  /** The engine's own account, of this machine: copies of weights are known only so. */
+  /**
+   * The engine's own account: copies of weights are known only so. It holds for this machine, which
+   * is the setup that has `facts`, and is left out of account for any other.
+   */
   readonly allocation?: SimulatedAllocation;
 }
 
@@ -185,12 +188,13 @@ function speculationOf({ speculation }: PlanModel): Speculation | undefined {
 
 function memoryAsk(model: PlanModel, traffic: Traffic, setup: MachineSetup): MemoryAsk {
   const { geometry, cacheType, weightsBytes, windowCache } = model;
+  const account = setup.facts === undefined ? undefined : model.allocation;
   return {
     geometry,
     contextTokens: model.contextTokens ?? traffic.promptTokens + traffic.outputTokens,
     parallel: model.parallel ?? traffic.users,
     device: setupDevice(setup),
-    ...(model.allocation === undefined ? {} : simulatedOf(model.allocation)),
+    ...(account === undefined ? {} : simulatedOf(account)),
     ...(cacheType === undefined ? {} : { cacheType }),
     ...(weightsBytes === undefined ? {} : { weightsBytes }),
     ...(windowCache === undefined ? {} : { windowCache }),

@@ -93,6 +93,14 @@ describe('a processor with a cache for each sequence', () => {
     expect(ms(64)).toBeGreaterThan(1.04 * ms(1));
   });
 
+  it('computes all rows to the end where vectors are wanted of all, or the library does so', async () => {
+    for (const spec of ['all-minilm-l6-v2', 'gpt-oss-20b']) {
+      expect(modelCost(await geometry(spec)).last).toEqual({ dense: 0, experts: 0 });
+    }
+    const { last } = modelCost(await geometry('probe-moe@q4_0'));
+    expect(last.experts).toBe(1 / 8);
+  });
+
   it('computes more than one row of quantised weights by tiles alone', () => {
     const { params } = PROFILE;
     const steps = (oneRowKernels: boolean, model: ModelGeometry) => {

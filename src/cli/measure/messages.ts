@@ -15,6 +15,14 @@ export interface StepPoint {
   readonly outputs: number;
 }
 
+/** Of sequences that all want logits of their last token. */
+export const stepPoint = (sequences: number, tokensEach: number, depth: number): StepPoint => ({
+  sequences,
+  tokensEach,
+  depth,
+  outputs: sequences,
+});
+
 export interface MeasureModel {
   readonly engine: EngineSpec & { readonly kind: 'llama' };
   readonly contextTokens: number;

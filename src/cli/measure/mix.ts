@@ -3,20 +3,13 @@
  * that kernels tell apart, wide and narrow dense ones and mixtures of experts, all larger than a
  * cache; and which steps of each. Constants only.
  */
-import type { StepPoint } from './messages.ts';
+import { type StepPoint, stepPoint as step } from './messages.ts';
 
 export interface MixEntry {
   /** As `synth` takes it. */
   readonly spec: string;
   readonly points: readonly StepPoint[];
 }
-
-const step = (sequences: number, tokensEach: number, depth: number): StepPoint => ({
-  sequences,
-  tokensEach,
-  depth,
-  outputs: sequences,
-});
 
 /** Matrices: one row, the few rows of streams, a small and a large piece of a prompt. */
 const MATRICES = [step(1, 1, 0), step(2, 1, 0), step(4, 1, 0), step(8, 1, 0), step(1, 16, 0)];

@@ -5,7 +5,6 @@ import { type Available, availableMemory } from '../../planner/available.ts';
 import type { EngineDevice } from '../../planner/engine-shape.ts';
 import type { MemoryNeed } from '../../planner/memory.ts';
 import { setupDevice, setupMemory } from '../../planner/setup.ts';
-import { needOf } from '../../planner/wish.ts';
 import type { CliContext } from '../context.ts';
 import { columns, paragraph } from './columns.ts';
 import { memoryHere } from './here.ts';
@@ -13,7 +12,7 @@ import { cacheTypeFlag, numberFlag, wholeFlag } from './numbers.ts';
 import { nameModels } from './resolve.ts';
 import { setupLabel, setupNamed } from './setups.ts';
 import { smallerWishes, type Wanted, wantedOf } from './wanted.ts';
-import { type WeighedWish, weighAll } from './weighed.ts';
+import { needHere, withAccounts } from './weighed.ts';
 
 export interface FitOptions {
   readonly machine?: string;
@@ -46,12 +45,12 @@ export async function fitModels(
   const host = await hostOf(options);
   const models = await nameModels(references, { catalogue: loadCatalogue() }, context);
   const contextOf = (named: { contextTokensDefault: number }): number => named.contextTokensDefault;
-  const wanted = wantedOf(models, {
+  const wished = wantedOf(models, {
     ...{ contextTokens, contextOf, parallel, cacheType },
     device: host.device,
   });
-  const weighed = options.machine === undefined ? await weighAll(wanted, context) : [];
-  const result = resultOf(wanted, weighed, host);
+  const wanted = options.machine === undefined ? await withAccounts(wished, context) : wished;
+  const result = resultOf(wanted, host);
   if (options.json === true) context.stdout.write(`${JSON.stringify(result, null, 2)}\n`);
   else print(result, context);
   if (!result.fits) context.setExitCode(1);
@@ -80,12 +79,8 @@ async function hostOf({ machine, reserve }: FitOptions): Promise<Host> {
 type FitResult = ReturnType<typeof resultOf>;
 
 /** What --json prints. */
-function resultOf(asked: readonly Wanted[], weighed: readonly (WeighedWish | null)[], host: Host) {
-  const wanted = asked.map((one, index): Wanted => {
-    const own = weighed[index] ?? null;
-    return own === null ? one : { ...one, repackedBytes: own.repackedBytes };
-  });
-  const needs = wanted.map((one, index) => weighed[index]?.need ?? needOf(one));
+function resultOf(wanted: readonly Wanted[], host: Host) {
+  const needs = wanted.map(needHere);
   const total = (list: readonly MemoryNeed[]): number =>
     list.reduce((sum, need) => sum + host.bytesOf(need), 0);
   const neededBytes = total(needs);

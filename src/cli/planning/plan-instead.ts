@@ -2,7 +2,7 @@
 import type { Catalogue } from '../../model/catalogue-types.ts';
 import { adviseInstead, meets, pricedSetup, type Wish } from '../../planner/advise.ts';
 import { type Plan, type PlanAsk, planModels } from '../../planner/plan.ts';
-import { fitOf } from '../../planner/setup.ts';
+import { fitOf, setupDevice } from '../../planner/setup.ts';
 import type { LoadAnswer } from '../../simulate/under-load.ts';
 import { figure } from './columns.ts';
 import type { Asked } from './plan-asked.ts';
@@ -73,7 +73,9 @@ function smaller(ask: InsteadAsk, advice: readonly InsteadRow[]): InsteadRow[] {
   const { plan, planAsk, wanted, asked } = ask;
   if (plan.fits) return [];
   const { setup } = planAsk;
-  const changes = smallerWishes(wanted, (needs) => fitOf(setup, needs).fits, asked.longestTokens);
+  const device = setupDevice(setup);
+  const there = wanted.map((one) => ({ ...one, device }));
+  const changes = smallerWishes(there, (needs) => fitOf(setup, needs).fits, asked.longestTokens);
   const hasContext = advice.some(({ kind }) => kind === 'context');
   const first = wanted[0]?.named.entry?.model.id;
   return changes

@@ -39,7 +39,10 @@ export async function planFor(
   const speculation = await speculationOf(options, { catalogue, first: models[0] }, context);
   const isHere = options.machine === undefined && options.compare === undefined;
   const wished = wantedFor(models, asked);
-  const wanted = isHere ? await withAccounts(wished, context) : wished;
+  // Loaded when it is asked for: it brings much along.
+  const wanted = isHere
+    ? await (await import('./weighed.ts')).withAccounts(wished, context)
+    : wished;
   const isEncoder = models[0]?.geometry.isEncoder ?? false;
   if (isEncoder && (asked.load?.isLoaded === true || speculation !== null)) {
     const what = `${models[0]?.reference} gives vectors: it decodes nothing`;
@@ -83,20 +86,6 @@ function wantedFor(models: readonly NamedModel[], asked: Asked): readonly Wanted
     contextOf: ({ geometry }) => Math.min(longestTokens, geometry.contextTokens),
     parallel: users,
     cacheType: undefined,
-  });
-}
-
-/** Those whose files are here with what the engine says that it would allocate. */
-async function withAccounts(
-  wanted: readonly Wanted[],
-  context: CliContext,
-): Promise<readonly Wanted[]> {
-  const { weighAll } = await import('./weighed.ts');
-  const weighed = await weighAll(wanted, context);
-  return wanted.map((one, index): Wanted => {
-    const own = weighed[index] ?? null;
-    if (own === null) return one;
-    return { ...one, allocation: own.allocation, repackedBytes: own.repackedBytes };
   });
 }
 

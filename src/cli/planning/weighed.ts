@@ -6,42 +6,38 @@ import { join } from 'node:path';
 import { defaultThreads } from '../../engine/llama/threads.ts';
 import { hostNeed } from '../../planner/host-need.ts';
 import { type MemoryNeed, STEP_TOKENS } from '../../planner/memory.ts';
+import { needOf } from '../../planner/wish.ts';
 import { weighHost } from '../../pool/weigh.ts';
 import { ENCODE_LIMITS, type HostSpec } from '../../wire/host.ts';
-import type { SimulatedAllocation } from '../../wire/pool.ts';
 import type { CliContext } from '../context.ts';
 import { modelHome } from '../storage/home.ts';
 import type { Wanted } from './wanted.ts';
 
-export interface WeighedWish {
-  readonly need: MemoryNeed;
-  readonly allocation: SimulatedAllocation;
-  /** Of what stays the same when less is wished for. */
-  readonly repackedBytes: number;
-}
-
-/** null for a model whose file is not here, or of which the engine gives no account. */
-async function weighWish(
-  wanted: Wanted,
-  { home, signal }: { readonly home: string; readonly signal: AbortSignal },
-): Promise<WeighedWish | null> {
-  const { geometry } = wanted.named;
-  const spec = specOf(wanted);
-  if (spec === null) return null;
-  const weighed = await weighHost(spec, { memory: join(home, 'weighed'), signal });
-  if (!('allocation' in weighed)) return null;
-  const { allocation } = weighed;
-  const need = hostNeed(spec, geometry, allocation);
-  return { need, allocation, repackedBytes: allocation.repackedBytes ?? 0 };
-}
-
-/** The same for each of `wanted`, in their order. */
-export function weighAll(
+/** Those whose files are here with the engine's account of them, where it gives one. */
+export function withAccounts(
   wanted: readonly Wanted[],
   context: CliContext,
-): Promise<readonly (WeighedWish | null)[]> {
-  const options = { home: modelHome(context), signal: context.interrupted() };
-  return Promise.all(wanted.map((one) => weighWish(one, options)));
+): Promise<readonly Wanted[]> {
+  const memory = join(modelHome(context), 'weighed');
+  const signal = context.interrupted();
+  return Promise.all(
+    wanted.map(async (one) => {
+      const spec = specOf(one);
+      const weighed = spec === null ? null : await weighHost(spec, { memory, signal });
+      if (weighed === null || !('allocation' in weighed)) return one;
+      const { allocation } = weighed;
+      // Of what stays the same when less is wished for.
+      return { ...one, allocation, repackedBytes: allocation.repackedBytes ?? 0 };
+    }),
+  );
+}
+
+/** By the engine's account where there is one, else by its rules of layout. */
+export function needHere(wanted: Wanted): MemoryNeed {
+  const spec = specOf(wanted);
+  const { allocation, named } = wanted;
+  if (spec === null || allocation === undefined) return needOf(wanted);
+  return hostNeed(spec, named.geometry, allocation);
 }
 
 /** A host as `serve` would start it, if it would; what has no bytes is left at nothing. */

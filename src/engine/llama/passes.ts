@@ -61,7 +61,10 @@ export interface DecodeGroup {
   readonly bridges: readonly number[];
 }
 
-/** The slices in groups, one decode each: streams first, then what has several tokens. */
+/**
+ * The slices in groups, one decode each: streams first, so that a sequence which is a bridge still
+ * ends where it did before the step, then what has several tokens.
+ */
 export function decodeGroups(slices: readonly Slice[], terms: PassTerms): DecodeGroup[] {
   const sorted = slices.toSorted((a, b) => a.seq - b.seq);
   const streams = sorted.filter(({ tokens }) => tokens.length === 1);
